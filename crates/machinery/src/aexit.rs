@@ -1,0 +1,1 @@
+//! A thing with an asynchronous start and finish.

@@ -1,0 +1,1 @@
+//! Results and errors carried between promises.

@@ -1,0 +1,1 @@
+//! A flag that tasks wait for.

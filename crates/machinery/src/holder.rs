@@ -1,0 +1,1 @@
+//! A holder of tasks that waits for their clean-up.

@@ -1,0 +1,1 @@
+//! Many sources, one stream of results.

@@ -1,0 +1,128 @@
+//! Names of contexts and tasks.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The name of a context, a task, a queue or a source.
+///
+/// A `&'static str` costs no allocation, and a clone never does. Any characters are allowed.
+///
+/// # Examples
+///
+/// ```
+/// use machinery::Name;
+///
+/// let fixed = Name::from("poller");
+/// let made = Name::from(format!("poller-{}", 7));
+/// assert_eq!(fixed.as_str(), "poller");
+/// assert_eq!(made, "poller-7");
+/// ```
+#[derive(Clone)]
+pub struct Name(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Static(&'static str),
+    // A thin pointer, so that the whole name is two words.
+    Shared(Arc<Box<str>>),
+}
+
+impl Name {
+    /// The text of the name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Repr::Static(text) => text,
+            Repr::Shared(text) => text,
+        }
+    }
+}
+
+impl From<&'static str> for Name {
+    fn from(text: &'static str) -> Self {
+        Self(Repr::Static(text))
+    }
+}
+
+impl From<String> for Name {
+    fn from(text: String) -> Self {
+        Self(Repr::Shared(Arc::new(text.into_boxed_str())))
+    }
+}
+
+impl From<Box<str>> for Name {
+    fn from(text: Box<str>) -> Self {
+        Self(Repr::Shared(Arc::new(text)))
+    }
+}
+
+impl From<std::borrow::Cow<'static, str>> for Name {
+    fn from(text: std::borrow::Cow<'static, str>) -> Self {
+        match text {
+            std::borrow::Cow::Borrowed(text) => text.into(),
+            std::borrow::Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
+impl From<&String> for Name {
+    fn from(text: &String) -> Self {
+        text.clone().into()
+    }
+}
+
+impl From<&Name> for Name {
+    fn from(name: &Name) -> Self {
+        name.clone()
+    }
+}
+
+impl AsRef<str> for Name {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl std::ops::Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl<T: AsRef<str> + ?Sized> PartialEq<T> for Name {
+    fn eq(&self, other: &T) -> bool {
+        self.as_str() == other.as_ref()
+    }
+}
+
+impl Eq for Name {}
+
+impl std::hash::Hash for Name {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Name;
+
+    #[test]
+    fn a_name_is_two_words() {
+        assert_eq!(size_of::<Name>(), 2 * size_of::<usize>());
+    }
+}

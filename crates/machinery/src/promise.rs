@@ -1,0 +1,1 @@
+//! A named value that is settled once.

@@ -1,0 +1,1 @@
+//! The small interfaces that the types share.

@@ -1,0 +1,1 @@
+//! An asynchronous queue on a context.

@@ -1,0 +1,77 @@
+//! A slab: values at stable keys, with freed keys used again.
+//!
+//! Removal touches nothing but the value's own slot, so that dropping members in a random order costs one cache
+//! miss each.
+
+#[derive(Debug)]
+pub(crate) struct Slab<T> {
+    slots: Vec<Option<T>>,
+    free: Vec<u32>,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Slab<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Panics when more than `u32::MAX` values live at once.
+    pub(crate) fn insert(&mut self, value: T) -> u32 {
+        if let Some(key) = self.free.pop() {
+            self.slots[key as usize] = Some(value);
+            key
+        } else {
+            let key = u32::try_from(self.slots.len()).expect("fewer than 2^32 members");
+            self.slots.push(Some(value));
+            key
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: u32) -> Option<T> {
+        let value = self.slots.get_mut(key as usize)?.take()?;
+        self.free.push(key);
+        if self.free.len() == self.slots.len() && self.slots.len() > 32 {
+            // The high-water mark of a burst is given back once the burst is over.
+            *self = Self::new();
+        }
+        Some(value)
+    }
+
+    pub(crate) fn get(&self, key: u32) -> Option<&T> {
+        self.slots.get(key as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
+        self.slots.get_mut(key as usize)?.as_mut()
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u32, &T)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(key, slot)| Some((u32::try_from(key).ok()?, slot.as_ref()?)))
+    }
+
+    /// Takes all values, in the order of their keys.
+    pub(crate) fn drain_all(&mut self) -> impl DoubleEndedIterator<Item = T> + use<T> {
+        let slots = std::mem::take(&mut self.slots);
+        self.free = Vec::new();
+        slots.into_iter().flatten()
+    }
+}

@@ -1,0 +1,1 @@
+//! A queue between threads on a context.

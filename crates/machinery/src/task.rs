@@ -1,0 +1,1 @@
+//! A named, spawned task.

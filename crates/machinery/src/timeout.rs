@@ -1,0 +1,1 @@
+//! Work with a time limit.
