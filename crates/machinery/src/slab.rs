@@ -17,10 +17,7 @@ impl<T> Default for Slab<T> {
 
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-        }
+        Self { slots: Vec::new(), free: Vec::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -62,10 +59,7 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u32, &T)> {
-        self.slots
-            .iter()
-            .enumerate()
-            .filter_map(|(key, slot)| Some((u32::try_from(key).ok()?, slot.as_ref()?)))
+        self.slots.iter().enumerate().filter_map(|(key, slot)| Some((u32::try_from(key).ok()?, slot.as_ref()?)))
     }
 
     /// Takes all values, in the order of their keys.
