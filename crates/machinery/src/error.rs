@@ -48,3 +48,39 @@ impl fmt::Display for NoRuntime {
 }
 
 impl Error for NoRuntime {}
+
+/// What a panic left behind, as an error with its message.
+#[derive(Debug)]
+pub(crate) struct PanicError(Box<str>);
+
+impl fmt::Display for PanicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked: {}", self.0)
+    }
+}
+
+impl Error for PanicError {}
+
+/// The message of a panic. The payload may be anything; its drop is user code and is contained.
+pub(crate) fn panic_message(payload: Box<dyn std::any::Any + Send>) -> Box<str> {
+    let message = match payload.downcast::<String>() {
+        Ok(text) => return text.into_boxed_str(),
+        Err(payload) => match payload.downcast::<&'static str>() {
+            Ok(text) => return (*text).into(),
+            Err(payload) => {
+                let dropped =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
+                if let Err(again) = dropped {
+                    // A payload whose drop panics is left alone, as its second payload may do the same.
+                    std::mem::forget(again);
+                }
+                "with something that is not text"
+            }
+        },
+    };
+    message.into()
+}
+
+pub(crate) fn panic_error(payload: Box<dyn std::any::Any + Send>) -> SharedError {
+    Arc::new(PanicError(panic_message(payload)))
+}

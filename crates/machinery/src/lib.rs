@@ -1,17 +1,21 @@
 //! A tree of named contexts on which every task, timer, queue and stream of a Tokio program hangs.
 #![forbid(unsafe_code)]
 
-#[expect(dead_code, reason = "the contexts that use it come next")]
 mod slab;
-#[expect(dead_code, unused_imports, reason = "the contexts that use it come next")]
+mod spawn;
 mod sync;
-#[expect(dead_code, reason = "the contexts that use it come next")]
 mod time;
 
 mod error;
 mod name;
 pub use error::{NoRuntime, SharedError};
 pub use name::Name;
+
+pub mod ctx;
+pub use ctx::{Ctx, CtxGuard, CtxOptions};
+
+pub mod tramp;
+pub use tramp::{Report, Tramp};
 
 pub mod aexit;
 

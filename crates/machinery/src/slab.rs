@@ -62,6 +62,11 @@ impl<T> Slab<T> {
         self.slots.iter().enumerate().filter_map(|(key, slot)| Some((u32::try_from(key).ok()?, slot.as_ref()?)))
     }
 
+    /// All values, in the order of their keys.
+    pub(crate) fn into_values(self) -> impl DoubleEndedIterator<Item = T> {
+        self.slots.into_iter().flatten()
+    }
+
     /// Takes all values, in the order of their keys.
     pub(crate) fn drain_all(&mut self) -> impl DoubleEndedIterator<Item = T> + use<T> {
         let slots = std::mem::take(&mut self.slots);

@@ -1,26 +1,54 @@
-//! The one place that names locks and atomics, so that a model checker can take their place.
+//! The one place that names locks, atomics and threads, so that a model checker can take their place.
 //!
 //! `--cfg machinery_loom` and `--cfg machinery_shuttle` switch them; `crates/models` builds the library so.
 
 #[cfg(not(any(machinery_loom, machinery_shuttle)))]
 mod imp {
-    pub(crate) use std::sync::MutexGuard;
-    pub(crate) use std::sync::atomic;
+    pub(crate) use std::sync::{Condvar, Mutex as RawMutex, MutexGuard, atomic};
+    pub(crate) use std::thread;
     pub(crate) use std::thread_local;
 }
 
-pub(crate) use imp::{MutexGuard, atomic, thread_local};
+#[cfg(machinery_shuttle)]
+mod imp {
+    pub(crate) use shuttle::sync::{Condvar, Mutex as RawMutex, MutexGuard, atomic};
+    pub(crate) use shuttle::thread;
+    pub(crate) use shuttle::thread_local;
+}
+
+#[cfg(all(machinery_loom, not(machinery_shuttle)))]
+mod imp {
+    pub(crate) use loom::sync::{Condvar, Mutex as RawMutex, MutexGuard, atomic};
+    pub(crate) use loom::thread;
+    pub(crate) use loom::thread_local;
+}
+
+pub(crate) use imp::{Condvar, MutexGuard, atomic, thread, thread_local};
 
 /// A mutex that a panic does not poison: every critical section of this library leaves valid data at each step.
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
+pub(crate) struct Mutex<T>(imp::RawMutex<T>);
 
 impl<T> Mutex<T> {
+    #[cfg(not(machinery_loom))]
     pub(crate) const fn new(value: T) -> Self {
-        Self(std::sync::Mutex::new(value))
+        Self(imp::RawMutex::new(value))
+    }
+
+    #[cfg(machinery_loom)]
+    pub(crate) fn new(value: T) -> Self {
+        Self(imp::RawMutex::new(value))
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0
+            .get_mut()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

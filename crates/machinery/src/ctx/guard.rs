@@ -1,0 +1,251 @@
+//! The owner of a context, and those to whom it lends the power to complete it.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::completion::Cause;
+use super::node::{HANDED, Node};
+use super::{Ctx, Drained};
+use crate::Name;
+use crate::sync::atomic::Ordering;
+
+/// The owner of a context: the one handle that completes it, and the one whose drop does.
+///
+/// [`Ctx::beginning`] and [`Ctx::child`] return it. It derefs to [`Ctx`], so that everything a context can do is at
+/// hand; give clones of that one away, and keep the guard where the work is owned.
+///
+/// # Drop
+///
+/// Cancels the context and everything below it, and runs the callbacks. It waits for nothing;
+/// [`close`](Self::close) does.
+///
+/// # Examples
+///
+/// ```
+/// use machinery::Ctx;
+///
+/// let root = Ctx::beginning("app");
+/// let seen = {
+///     let request = root.child("request");
+///     let seen = request.clone();
+///     assert!(!seen.is_done());
+///     seen
+/// };
+/// assert!(seen.is_cancelled());
+/// assert!(!root.is_done());
+/// ```
+#[must_use = "dropping the guard cancels the context at once"]
+pub struct CtxGuard {
+    ctx: Ctx,
+    owns: bool,
+}
+
+/// The power to complete a context without owning its lifetime.
+///
+/// For a signal handler or a supervisor; taken from the guard with [`CtxGuard::canceller`]. Its drop does nothing.
+///
+/// # Examples
+///
+/// ```
+/// use machinery::Ctx;
+///
+/// let root = Ctx::beginning("app");
+/// let stop = root.canceller();
+/// std::thread::spawn(move || stop.cancel_because("asked from a thread")).join().unwrap();
+/// assert_eq!(root.completion().unwrap().reason(), Some("asked from a thread"));
+/// ```
+#[derive(Clone)]
+pub struct Canceller(Arc<Node>);
+
+impl CtxGuard {
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        Self {
+            ctx: Ctx(node),
+            owns: true,
+        }
+    }
+
+    /// Completes the context as cancelled, with everything below it, and runs the callbacks.
+    ///
+    /// Answers whether this call was the one that completed it. The line of the call is in the record.
+    #[track_caller]
+    pub fn cancel(&self) -> bool {
+        self.0.complete(Cause::Cancelled(None), Location::caller())
+    }
+
+    /// Like [`cancel`](Self::cancel), with a reason that everybody below can read.
+    #[track_caller]
+    pub fn cancel_because(&self, reason: impl Into<Name>) -> bool {
+        self.0
+            .complete(Cause::Cancelled(Some(reason.into())), Location::caller())
+    }
+
+    /// Completes the context with an error, with everything below it, and runs the callbacks.
+    ///
+    /// Answers whether this call was the one that completed it; an error that came too late is dropped with the answer
+    /// `false`.
+    #[track_caller]
+    pub fn set_exception(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> bool {
+        self.0
+            .complete(Cause::Failed(Arc::from(error.into())), Location::caller())
+    }
+
+    /// The power to complete this context, to be given away.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller(Arc::clone(&self.ctx.0))
+    }
+
+    /// A handle to the context, to be given away.
+    #[must_use]
+    pub fn ctx(&self) -> Ctx {
+        self.ctx.clone()
+    }
+
+    /// Gives the context's lifetime to its parent: it completes when the parent does, and no guard is left to drop.
+    ///
+    /// It costs the parent nothing once its last handle is gone; its callbacks are kept until they run. A root has no
+    /// parent: it completes by its deadline or by a [`Canceller`], or never.
+    pub fn hand_over(mut self) -> Ctx {
+        self.owns = false;
+        let node = &self.ctx.0;
+        let mut links = node.links.lock();
+        node.state.fetch_or(HANDED, Ordering::AcqRel);
+        if !node.is_closed()
+            && let Some(watch) = &mut links.watch
+            && watch
+                .callbacks
+                .as_ref()
+                .is_some_and(|callbacks| !callbacks.is_empty())
+        {
+            watch.keep_alive = Some(Arc::clone(node));
+        }
+        drop(links);
+        self.ctx.clone()
+    }
+
+    /// Cancels the context at once, and returns a future that waits until every task below has finished its clean-up.
+    ///
+    /// # Cancel safety
+    ///
+    /// The context is cancelled when this function returns. A drop of the future stops the wait and nothing else.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use machinery::Ctx;
+    ///
+    /// let root = Ctx::beginning("app");
+    /// root.close().await;
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn close(self) -> Close {
+        self.cancel();
+        Close(self.ctx.drained())
+    }
+}
+
+impl Deref for CtxGuard {
+    type Target = Ctx;
+
+    fn deref(&self) -> &Ctx {
+        &self.ctx
+    }
+}
+
+impl Drop for CtxGuard {
+    fn drop(&mut self) {
+        let node = &self.ctx.0;
+        if !self.owns || node.is_closed() {
+            return;
+        }
+        // The last handle to something that nobody watches and that has nothing below: nobody could ever look.
+        if Arc::strong_count(node) == 1 && node.is_unwatched() {
+            return;
+        }
+        node.complete(Cause::Dropped, node.made_at);
+    }
+}
+
+impl fmt::Debug for CtxGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CtxGuard").field(&self.ctx).finish()
+    }
+}
+
+impl fmt::Display for CtxGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.ctx, f)
+    }
+}
+
+impl Canceller {
+    /// Completes the context as cancelled; answers whether this call was the one.
+    #[track_caller]
+    pub fn cancel(&self) -> bool {
+        self.0.complete(Cause::Cancelled(None), Location::caller())
+    }
+
+    /// Completes the context as cancelled for a reason; answers whether this call was the one.
+    #[track_caller]
+    pub fn cancel_because(&self, reason: impl Into<Name>) -> bool {
+        self.0
+            .complete(Cause::Cancelled(Some(reason.into())), Location::caller())
+    }
+
+    /// Completes the context with an error; answers whether this call was the one.
+    #[track_caller]
+    pub fn set_exception(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> bool {
+        self.0
+            .complete(Cause::Failed(Arc::from(error.into())), Location::caller())
+    }
+
+    /// The context that it can complete.
+    #[must_use]
+    pub fn ctx(&self) -> Ctx {
+        Ctx(Arc::clone(&self.0))
+    }
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Canceller").field(&self.ctx()).finish()
+    }
+}
+
+/// The future of [`CtxGuard::close`].
+///
+/// # Cancel safety
+///
+/// A drop stops the wait; the context has been cancelled before.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let root = machinery::Ctx::beginning("app");
+/// let closing = root.close();
+/// closing.await;
+/// # }
+/// ```
+#[must_use = "the context is cancelled; only awaiting this waits for the clean-up below it"]
+#[derive(Debug)]
+pub struct Close(Drained);
+
+impl Future for Close {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}

@@ -1,0 +1,70 @@
+//! The wakers of those who wait on one thing: the first in place, the others in a slab.
+
+use std::task::Waker;
+
+use crate::slab::Slab;
+
+#[derive(Default)]
+pub(crate) struct WakerSet {
+    /// Counts how often everything was taken, so that an old key never finds a newer waiter.
+    generation: u32,
+    first: Option<Waker>,
+    more: Option<Box<Slab<Waker>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaiterKey {
+    generation: u32,
+    /// Zero is the first; the others are one more than their key in the slab.
+    place: u32,
+}
+
+impl WakerSet {
+    pub(crate) fn insert(&mut self, waker: Waker) -> WaiterKey {
+        let place = if self.first.is_none() {
+            self.first = Some(waker);
+            0
+        } else {
+            self.more.get_or_insert_default().insert(waker) + 1
+        };
+        WaiterKey {
+            generation: self.generation,
+            place,
+        }
+    }
+
+    /// The waker at `key`, if it still waits.
+    pub(crate) fn get_mut(&mut self, key: WaiterKey) -> Option<&mut Waker> {
+        if key.generation != self.generation {
+            None
+        } else if key.place == 0 {
+            self.first.as_mut()
+        } else {
+            self.more.as_mut()?.get_mut(key.place - 1)
+        }
+    }
+
+    /// Takes the waker out, to be dropped by the caller once no lock is held.
+    pub(crate) fn remove(&mut self, key: WaiterKey) -> Option<Waker> {
+        if key.generation != self.generation {
+            None
+        } else if key.place == 0 {
+            self.first.take()
+        } else {
+            self.more.as_mut()?.remove(key.place - 1)
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.more.as_ref().is_none_or(|more| more.is_empty())
+    }
+
+    /// Moves every waker to `out`.
+    pub(crate) fn take_all(&mut self, out: &mut Vec<Waker>) {
+        self.generation = self.generation.wrapping_add(1);
+        out.extend(self.first.take());
+        if let Some(mut more) = self.more.take() {
+            out.extend(more.drain_all());
+        }
+    }
+}

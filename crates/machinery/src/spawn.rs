@@ -1,0 +1,22 @@
+//! The one place that spawns: on the runtime that a context knows, never on whichever happens to be current.
+
+use std::future::Future;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::{Ctx, NoRuntime};
+
+/// Spawns `future` on the runtime of `ctx`.
+pub(crate) fn spawn<F>(ctx: &Ctx, future: F) -> Result<JoinHandle<F::Output>, NoRuntime>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    Ok(ctx.runtime()?.spawn(future))
+}
+
+/// Spawns what serves all contexts of a runtime and hangs on none of them.
+pub(crate) fn driver(handle: &Handle, future: impl Future<Output = ()> + Send + 'static) {
+    drop(handle.spawn(future));
+}
