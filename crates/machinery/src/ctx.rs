@@ -86,10 +86,7 @@ impl Ctx {
     ///
     /// [`NoRuntime`] if a deadline is asked for where there is no Tokio runtime with a clock.
     #[track_caller]
-    pub fn beginning_with(
-        name: impl Into<Name>,
-        options: CtxOptions,
-    ) -> Result<CtxGuard, NoRuntime> {
+    pub fn beginning_with(name: impl Into<Name>, options: CtxOptions) -> Result<CtxGuard, NoRuntime> {
         options::make(name.into(), Location::caller(), Above::Nobody, options)
     }
 
@@ -115,17 +112,8 @@ impl Ctx {
     ///
     /// [`NoRuntime`] if a deadline is asked for where there is no Tokio runtime with a clock.
     #[track_caller]
-    pub fn child_with(
-        &self,
-        name: impl Into<Name>,
-        options: CtxOptions,
-    ) -> Result<CtxGuard, NoRuntime> {
-        options::make(
-            name.into(),
-            Location::caller(),
-            Above::Parent(self),
-            options,
-        )
+    pub fn child_with(&self, name: impl Into<Name>, options: CtxOptions) -> Result<CtxGuard, NoRuntime> {
+        options::make(name.into(), Location::caller(), Above::Parent(self), options)
     }
 
     /// Makes a context with several parents, which completes when the first of them does.
@@ -158,12 +146,7 @@ impl Ctx {
         options: CtxOptions,
     ) -> Result<CtxGuard, NoRuntime> {
         let more = options::others(self, others);
-        options::make(
-            name.into(),
-            Location::caller(),
-            Above::Linked(self, more),
-            options,
-        )
+        options::make(name.into(), Location::caller(), Above::Linked(self, more), options)
     }
 
     /// Makes a context with several parents and no options. See [`linked_with`](Self::linked_with).
@@ -179,11 +162,7 @@ impl Ctx {
     /// assert!(request.is_done());
     /// ```
     #[track_caller]
-    pub fn linked<'a>(
-        &self,
-        name: impl Into<Name>,
-        others: impl IntoIterator<Item = &'a Ctx>,
-    ) -> CtxGuard {
+    pub fn linked<'a>(&self, name: impl Into<Name>, others: impl IntoIterator<Item = &'a Ctx>) -> CtxGuard {
         let more = options::others(self, others);
         options::make_plain(name.into(), Location::caller(), Above::Linked(self, more))
     }
@@ -212,17 +191,8 @@ impl Ctx {
     ///
     /// [`NoRuntime`] if a deadline is asked for where there is no Tokio runtime with a clock.
     #[track_caller]
-    pub fn detached_with(
-        &self,
-        name: impl Into<Name>,
-        options: CtxOptions,
-    ) -> Result<CtxGuard, NoRuntime> {
-        options::make(
-            name.into(),
-            Location::caller(),
-            Above::Detached(self),
-            options,
-        )
+    pub fn detached_with(&self, name: impl Into<Name>, options: CtxOptions) -> Result<CtxGuard, NoRuntime> {
+        options::make(name.into(), Location::caller(), Above::Detached(self), options)
     }
 
     /// The name that the context was given.
@@ -260,8 +230,7 @@ impl Ctx {
     /// Whether the context was cancelled, as opposed to pending, failed, or past its deadline.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.completion()
-            .is_some_and(|completion| completion.is_cancelled())
+        self.completion().is_some_and(|completion| completion.is_cancelled())
     }
 
     /// The error that the context was completed with.
@@ -320,10 +289,7 @@ impl Ctx {
     /// The [`Tramp`] that this context uses: its own, or the nearest above it, or the one that writes to `tracing`.
     #[must_use]
     pub fn tramp(&self) -> Arc<dyn Tramp> {
-        self.0
-            .inherited()
-            .find_map(|fixed| fixed.tramp.clone())
-            .unwrap_or_else(DefaultTramp::shared)
+        self.0.inherited().find_map(|fixed| fixed.tramp.clone()).unwrap_or_else(DefaultTramp::shared)
     }
 
     /// The nearest value of this type, from here upwards, that a context was made with.
@@ -365,10 +331,7 @@ impl Ctx {
             .inherited()
             .find_map(|fixed| fixed.runtime.clone())
             .or_else(|| Handle::try_current().ok())
-            .ok_or_else(|| NoRuntime {
-                wanted: "spawning",
-                path: self.full_name().into_boxed_str(),
-            })
+            .ok_or_else(|| NoRuntime { wanted: "spawning", path: self.full_name().into_boxed_str() })
     }
 }
 

@@ -68,8 +68,7 @@ pub(crate) fn panic_message(payload: Box<dyn std::any::Any + Send>) -> Box<str> 
         Err(payload) => match payload.downcast::<&'static str>() {
             Ok(text) => return (*text).into(),
             Err(payload) => {
-                let dropped =
-                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
+                let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
                 if let Err(again) = dropped {
                     // A payload whose drop panics is left alone, as its second payload may do the same.
                     std::mem::forget(again);

@@ -53,13 +53,7 @@ impl<'a> Report<'a> {
     /// A report in the name of `ctx`.
     #[must_use]
     pub fn new(ctx: &'a Ctx, what: &'a str) -> Self {
-        Self {
-            ctx,
-            what,
-            task: None,
-            error: None,
-            location: None,
-        }
+        Self { ctx, what, task: None, error: None, location: None }
     }
 
     /// Names the task that it is about.

@@ -113,20 +113,14 @@ impl Callbacks {
         self.next += 1;
         self.live += 1;
         self.queue.push_back((order, Some(callback)));
-        CallbackId {
-            registry: self.registry,
-            order,
-        }
+        CallbackId { registry: self.registry, order }
     }
 
     fn place(&self, id: CallbackId) -> Option<usize> {
         if id.registry != self.registry {
             return None;
         }
-        let place = self
-            .queue
-            .binary_search_by_key(&id.order, |entry| entry.0)
-            .ok()?;
+        let place = self.queue.binary_search_by_key(&id.order, |entry| entry.0).ok()?;
         self.queue[place].1.is_some().then_some(place)
     }
 
@@ -175,10 +169,7 @@ impl Node {
             let mut links = self.links.lock();
             if self.set_watched() {
                 let watch = links.watch();
-                let id = watch
-                    .callbacks
-                    .get_or_insert_with(|| Box::new(Callbacks::new()))
-                    .push(callback);
+                let id = watch.callbacks.get_or_insert_with(|| Box::new(Callbacks::new())).push(callback);
                 if self.state.load(Ordering::Relaxed) & HANDED != 0 && watch.keep_alive.is_none() {
                     watch.keep_alive = Some(Arc::clone(self));
                 }
@@ -189,10 +180,7 @@ impl Node {
         if let Some(completion) = ctx.completion() {
             callback.run(&ctx, &completion);
         }
-        CallbackId {
-            registry: 0,
-            order: 0,
-        }
+        CallbackId { registry: 0, order: 0 }
     }
 
     pub(super) fn run_callbacks(self: &Arc<Self>) {
@@ -203,11 +191,7 @@ impl Node {
         loop {
             let callback = {
                 let mut links = self.links.lock();
-                links
-                    .watch()
-                    .callbacks
-                    .as_mut()
-                    .and_then(|callbacks| callbacks.pop())
+                links.watch().callbacks.as_mut().and_then(|callbacks| callbacks.pop())
             };
             let Some(callback) = callback else { break };
             callback.run(&ctx, &completion);
@@ -298,11 +282,7 @@ impl Ctx {
             if removed.is_some() {
                 callbacks.finish_waiters.take_all(&mut wakers);
             }
-            let keep_alive = if callbacks.is_empty() {
-                watch.keep_alive.take()
-            } else {
-                None
-            };
+            let keep_alive = if callbacks.is_empty() { watch.keep_alive.take() } else { None };
             ((removed, keep_alive), running)
         };
         wake_all(&self.0, wakers);
@@ -344,11 +324,7 @@ impl Ctx {
     /// # }
     /// ```
     pub fn callback_finished(&self, id: CallbackId) -> CallbackFinished {
-        CallbackFinished {
-            ctx: self.clone(),
-            id,
-            key: None,
-        }
+        CallbackFinished { ctx: self.clone(), id, key: None }
     }
 }
 
@@ -366,11 +342,7 @@ impl CallbackFinished {
         if let Some(key) = self.key.take() {
             let waker = {
                 let mut links = self.ctx.0.links.lock();
-                links
-                    .watch()
-                    .callbacks
-                    .as_mut()
-                    .and_then(|callbacks| callbacks.finish_waiters.remove(key))
+                links.watch().callbacks.as_mut().and_then(|callbacks| callbacks.finish_waiters.remove(key))
             };
             drop(waker);
         }
@@ -386,14 +358,8 @@ impl Future for CallbackFinished {
         let id = self.id;
         let key = {
             let mut links = self.ctx.0.links.lock();
-            match links
-                .watch
-                .as_mut()
-                .and_then(|watch| watch.callbacks.as_mut())
-            {
-                Some(callbacks) if !callbacks.is_over(id) => {
-                    Ok(callbacks.finish_waiters.insert(waker))
-                }
+            match links.watch.as_mut().and_then(|watch| watch.callbacks.as_mut()) {
+                Some(callbacks) if !callbacks.is_over(id) => Ok(callbacks.finish_waiters.insert(waker)),
                 _ => Err(waker),
             }
         };

@@ -268,10 +268,7 @@ impl serde::Serialize for Completion {
         map.serialize_field("file", self.location().file())?;
         map.serialize_field("line", &self.location().line())?;
         map.serialize_field("column", &self.location().column())?;
-        map.serialize_field(
-            "elapsed_ms",
-            &u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX),
-        )?;
+        map.serialize_field("elapsed_ms", &u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX))?;
         map.end()
     }
 }

@@ -56,11 +56,7 @@ impl Timers {
         static REGISTRY: OnceLock<Registry> = OnceLock::new();
 
         let registry = REGISTRY.get_or_init(Registry::default);
-        let lock = || {
-            registry
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-        };
+        let lock = || registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(timers) = lock().get(&handle.id()).and_then(Weak::upgrade) {
             return Some(timers);
         }
@@ -70,9 +66,7 @@ impl Timers {
             drop(tokio::time::sleep(Duration::ZERO));
         }));
         probe.ok()?;
-        let timers = Arc::new(Self {
-            shared: Mutex::new(Shared::default()),
-        });
+        let timers = Arc::new(Self { shared: Mutex::new(Shared::default()) });
         {
             let mut registry = lock();
             if let Some(timers) = registry.get(&handle.id()).and_then(Weak::upgrade) {
@@ -81,13 +75,7 @@ impl Timers {
             registry.retain(|_, timers| timers.strong_count() > 0);
             registry.insert(handle.id(), Arc::downgrade(&timers));
         }
-        spawn::driver(
-            handle,
-            Driver {
-                timers: Arc::clone(&timers),
-                sleep: None,
-            },
-        );
+        spawn::driver(handle, Driver { timers: Arc::clone(&timers), sleep: None });
         Some(timers)
     }
 
@@ -95,10 +83,7 @@ impl Timers {
     pub(super) fn reserve(self: &Arc<Self>, deadline: Instant) -> Timer {
         let mut shared = self.shared.lock();
         shared.next += 1;
-        Timer {
-            timers: Arc::clone(self),
-            key: (deadline, shared.next),
-        }
+        Timer { timers: Arc::clone(self), key: (deadline, shared.next) }
     }
 }
 
@@ -107,11 +92,7 @@ impl Timer {
         let sleeper = {
             let mut shared = self.timers.shared.lock();
             shared.entries.insert(self.key, Arc::downgrade(node));
-            if shared.until.is_none_or(|until| self.key.0 < until) {
-                shared.sleeper.take()
-            } else {
-                None
-            }
+            if shared.until.is_none_or(|until| self.key.0 < until) { shared.sleeper.take() } else { None }
         };
         if let Some(sleeper) = sleeper {
             sleeper.wake();
@@ -164,9 +145,8 @@ impl Future for Driver {
                 .into_iter()
                 .filter_map(|node| {
                     let node = node.upgrade()?;
-                    let made_at = node.fixed.as_ref().map_or(node.made_at, |fixed| {
-                        fixed.deadline_set_at.unwrap_or(node.made_at)
-                    });
+                    let made_at =
+                        node.fixed.as_ref().map_or(node.made_at, |fixed| fixed.deadline_set_at.unwrap_or(node.made_at));
                     node.settle(Cause::DeadlinePassed, made_at)
                 })
                 .collect();
@@ -186,9 +166,7 @@ impl Future for Driver {
                 return Poll::Pending;
             };
             let until = next.min(time::now() + HOP);
-            let sleep = self
-                .sleep
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
             if sleep.deadline() != until {
                 sleep.as_mut().reset(until);
             }

@@ -139,10 +139,7 @@ impl Node {
 
 impl Done {
     pub(super) fn new(ctx: &Ctx) -> Self {
-        Self {
-            node: Arc::clone(&ctx.0),
-            key: None,
-        }
+        Self { node: Arc::clone(&ctx.0), key: None }
     }
 }
 
@@ -171,18 +168,13 @@ impl Drop for Done {
 
 impl fmt::Debug for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Done")
-            .field(&Ctx(Arc::clone(&self.node)))
-            .finish()
+        f.debug_tuple("Done").field(&Ctx(Arc::clone(&self.node))).finish()
     }
 }
 
 impl Drained {
     pub(super) fn new(ctx: &Ctx) -> Self {
-        Self {
-            node: Arc::clone(&ctx.0),
-            key: None,
-        }
+        Self { node: Arc::clone(&ctx.0), key: None }
     }
 }
 
@@ -191,9 +183,7 @@ impl Future for Drained {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { node, key } = self.get_mut();
-        if node.wait(key, cx.waker(), drain_waiters, |links| {
-            node.is_drained(links)
-        }) {
+        if node.wait(key, cx.waker(), drain_waiters, |links| node.is_drained(links)) {
             Poll::Pending
         } else {
             node.forget(key, drain_waiters);
@@ -210,9 +200,7 @@ impl Drop for Drained {
 
 impl fmt::Debug for Drained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Drained")
-            .field(&Ctx(Arc::clone(&self.node)))
-            .finish()
+        f.debug_tuple("Drained").field(&Ctx(Arc::clone(&self.node))).finish()
     }
 }
 
@@ -263,10 +251,7 @@ pin_project! {
 
 impl<F> Run<F> {
     pub(super) fn new(ctx: &Ctx, future: F) -> Self {
-        Self {
-            future,
-            done: Done::new(ctx),
-        }
+        Self { future, done: Done::new(ctx) }
     }
 }
 

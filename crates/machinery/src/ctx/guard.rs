@@ -65,10 +65,7 @@ pub struct Canceller(Arc<Node>);
 
 impl CtxGuard {
     pub(super) fn new(node: Arc<Node>) -> Self {
-        Self {
-            ctx: Ctx(node),
-            owns: true,
-        }
+        Self { ctx: Ctx(node), owns: true }
     }
 
     /// Completes the context as cancelled, with everything below it, and runs the callbacks.
@@ -82,8 +79,7 @@ impl CtxGuard {
     /// Like [`cancel`](Self::cancel), with a reason that everybody below can read.
     #[track_caller]
     pub fn cancel_because(&self, reason: impl Into<Name>) -> bool {
-        self.0
-            .complete(Cause::Cancelled(Some(reason.into())), Location::caller())
+        self.0.complete(Cause::Cancelled(Some(reason.into())), Location::caller())
     }
 
     /// Completes the context with an error, with everything below it, and runs the callbacks.
@@ -92,8 +88,7 @@ impl CtxGuard {
     /// `false`.
     #[track_caller]
     pub fn set_exception(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> bool {
-        self.0
-            .complete(Cause::Failed(Arc::from(error.into())), Location::caller())
+        self.0.complete(Cause::Failed(Arc::from(error.into())), Location::caller())
     }
 
     /// The power to complete this context, to be given away.
@@ -119,10 +114,7 @@ impl CtxGuard {
         node.state.fetch_or(HANDED, Ordering::AcqRel);
         if !node.is_closed()
             && let Some(watch) = &mut links.watch
-            && watch
-                .callbacks
-                .as_ref()
-                .is_some_and(|callbacks| !callbacks.is_empty())
+            && watch.callbacks.as_ref().is_some_and(|callbacks| !callbacks.is_empty())
         {
             watch.keep_alive = Some(Arc::clone(node));
         }
@@ -198,15 +190,13 @@ impl Canceller {
     /// Completes the context as cancelled for a reason; answers whether this call was the one.
     #[track_caller]
     pub fn cancel_because(&self, reason: impl Into<Name>) -> bool {
-        self.0
-            .complete(Cause::Cancelled(Some(reason.into())), Location::caller())
+        self.0.complete(Cause::Cancelled(Some(reason.into())), Location::caller())
     }
 
     /// Completes the context with an error; answers whether this call was the one.
     #[track_caller]
     pub fn set_exception(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> bool {
-        self.0
-            .complete(Cause::Failed(Arc::from(error.into())), Location::caller())
+        self.0.complete(Cause::Failed(Arc::from(error.into())), Location::caller())
     }
 
     /// The context that it can complete.

@@ -91,10 +91,7 @@ pub(super) struct MoreParent {
 
 impl MoreParent {
     pub(super) fn new(node: Arc<Node>) -> Self {
-        Self {
-            node,
-            key: AtomicU32::new(UNLINKED),
-        }
+        Self { node, key: AtomicU32::new(UNLINKED) }
     }
 }
 
@@ -133,10 +130,7 @@ impl Node {
             made_at,
             parent,
             fixed,
-            links: Mutex::new(Links {
-                kids: None,
-                watch: None,
-            }),
+            links: Mutex::new(Links { kids: None, watch: None }),
         }
     }
 
@@ -155,15 +149,8 @@ impl Node {
             // Completion has more to do here than one compare-and-swap.
             self.state.store(WATCHED, Ordering::Relaxed);
         }
-        let first = self
-            .parent
-            .iter()
-            .filter(|_| !fixed.detached)
-            .map(|node| (node, &self.key));
-        let more = fixed
-            .more_parents
-            .iter()
-            .map(|more| (&more.node, &more.key));
+        let first = self.parent.iter().filter(|_| !fixed.detached).map(|node| (node, &self.key));
+        let more = fixed.more_parents.iter().map(|more| (&more.node, &more.key));
         for (parent, key) in first.chain(more) {
             if !self.link_to(parent, key) {
                 self.settle_like(parent);
@@ -211,10 +198,7 @@ impl Node {
         let fixed = self.fixed.as_deref();
         let followed = !fixed.is_some_and(|fixed| fixed.detached);
         let more = fixed.map_or(&[][..], |fixed| &fixed.more_parents);
-        self.parent
-            .iter()
-            .filter(move |_| followed)
-            .chain(more.iter().map(|more| &more.node))
+        self.parent.iter().filter(move |_| followed).chain(more.iter().map(|more| &more.node))
     }
 
     /// This node and those above it, along the first parents.
@@ -230,9 +214,7 @@ impl Node {
     /// The instant at which this node completes at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.inherited()
-            .find(|fixed| {
-                fixed.deadline.is_some() || fixed.detached || !fixed.more_parents.is_empty()
-            })?
+            .find(|fixed| fixed.deadline.is_some() || fixed.detached || !fixed.more_parents.is_empty())?
             .deadline
     }
 
@@ -341,10 +323,7 @@ impl Node {
             Some(watch) => watch.record.take().and_then(Arc::into_inner),
             None => None,
         };
-        let mut released = Released {
-            one: self.parent.take(),
-            more,
-        };
+        let mut released = Released { one: self.parent.take(), more };
         if let Some(parent) = record.and_then(|record| record.parent) {
             released.more.push(parent);
         }

@@ -30,12 +30,7 @@ thread_local! {
 
 impl Outbox {
     pub(super) fn of(origin: &Arc<Node>) -> Self {
-        Self {
-            origin: Arc::clone(origin),
-            wakers: Vec::new(),
-            callbacks: Vec::new(),
-            keep: Vec::new(),
-        }
+        Self { origin: Arc::clone(origin), wakers: Vec::new(), callbacks: Vec::new(), keep: Vec::new() }
     }
 
     /// Tells everybody; or, from within a callback, has them told after those under way.
@@ -82,21 +77,14 @@ impl Outbox {
 
     /// Never panics: what user code throws is reported.
     fn tell(self) {
-        let Self {
-            origin,
-            wakers,
-            callbacks,
-            keep,
-        } = self;
+        let Self { origin, wakers, callbacks, keep } = self;
         wake_all(&origin, wakers);
         for node in callbacks.into_iter().rev() {
             node.run_callbacks();
         }
         for node in keep {
             let mut node = Some(node);
-            contain(&origin, "the drop of what a context held panicked", || {
-                drop(node.take())
-            });
+            contain(&origin, "the drop of what a context held panicked", || drop(node.take()));
         }
     }
 }
@@ -117,8 +105,6 @@ pub(super) fn wake_all(origin: &Arc<Node>, wakers: Vec<Waker>) {
 pub(super) fn contain(origin: &Arc<Node>, what: &str, run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
         let error = crate::error::panic_error(panic);
-        Report::new(&super::Ctx(Arc::clone(origin)), what)
-            .error(&error)
-            .send();
+        Report::new(&super::Ctx(Arc::clone(origin)), what).error(&error).send();
     }
 }

@@ -138,11 +138,7 @@ impl Above<'_> {
         match self {
             Self::Nobody | Self::Detached(_) => None,
             Self::Parent(ctx) => ctx.deadline(),
-            Self::Linked(ctx, more) => more
-                .iter()
-                .filter_map(|node| node.deadline())
-                .chain(ctx.deadline())
-                .min(),
+            Self::Linked(ctx, more) => more.iter().filter_map(|node| node.deadline()).chain(ctx.deadline()).min(),
         }
     }
 }
@@ -186,16 +182,10 @@ pub(super) fn make(
             (None, Some(ctx)) => ctx.runtime().ok(),
             (None, None) => None,
         };
-        let timers = handle
-            .as_ref()
-            .and_then(Timers::of)
-            .ok_or_else(|| NoRuntime {
-                wanted: "a deadline",
-                path: above
-                    .first()
-                    .map_or_else(|| name.to_string(), Ctx::full_name)
-                    .into_boxed_str(),
-            })?;
+        let timers = handle.as_ref().and_then(Timers::of).ok_or_else(|| NoRuntime {
+            wanted: "a deadline",
+            path: above.first().map_or_else(|| name.to_string(), Ctx::full_name).into_boxed_str(),
+        })?;
         fixed.timer = Some(timers.reserve(own));
     }
     if let Above::Linked(_, more) = above {
@@ -211,22 +201,12 @@ pub(super) fn make(
 }
 
 /// Makes a context without options, which cannot fail: only a deadline needs a runtime.
-pub(super) fn make_plain(
-    name: Name,
-    made_at: &'static Location<'static>,
-    above: Above<'_>,
-) -> CtxGuard {
+pub(super) fn make_plain(name: Name, made_at: &'static Location<'static>, above: Above<'_>) -> CtxGuard {
     let fixed = match &above {
         // A root without a runtime needs nothing beyond its name.
-        Above::Nobody => Handle::try_current().ok().map(|runtime| Fixed {
-            runtime: Some(runtime),
-            ..Fixed::default()
-        }),
+        Above::Nobody => Handle::try_current().ok().map(|runtime| Fixed { runtime: Some(runtime), ..Fixed::default() }),
         Above::Parent(_) => None,
-        Above::Detached(_) => Some(Fixed {
-            detached: true,
-            ..Fixed::default()
-        }),
+        Above::Detached(_) => Some(Fixed { detached: true, ..Fixed::default() }),
         Above::Linked(_, more) => Some(Fixed {
             deadline: above.deadline(),
             more_parents: more.iter().cloned().map(MoreParent::new).collect(),

@@ -33,20 +33,12 @@ enum Claim {
 
 impl Node {
     /// Completes this node, and answers whether this call was the one. Returns after the callbacks have run.
-    pub(super) fn complete(
-        self: &Arc<Self>,
-        cause: Cause,
-        location: &'static Location<'static>,
-    ) -> bool {
+    pub(super) fn complete(self: &Arc<Self>, cause: Cause, location: &'static Location<'static>) -> bool {
         self.settle(cause, location).map(Outbox::send).is_some()
     }
 
     /// Claims and marks. The winner has to send what comes back.
-    pub(super) fn settle(
-        self: &Arc<Self>,
-        cause: Cause,
-        location: &'static Location<'static>,
-    ) -> Option<Outbox> {
+    pub(super) fn settle(self: &Arc<Self>, cause: Cause, location: &'static Location<'static>) -> Option<Outbox> {
         if self.is_closed() {
             return None;
         }
@@ -77,23 +69,14 @@ impl Node {
     }
 
     fn claim(&self, links: &mut Links, record: Option<&Arc<Record>>) -> Claim {
-        let bits = if record.is_some() {
-            CLOSED | OWN
-        } else {
-            CLOSED
-        };
+        let bits = if record.is_some() { CLOSED | OWN } else { CLOSED };
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             if state & CLOSED != 0 {
                 return Claim::Lost;
             }
             // Against the compare-and-swap of a sweep, which takes no lock.
-            match self.state.compare_exchange_weak(
-                state,
-                state | bits,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            ) {
+            match self.state.compare_exchange_weak(state, state | bits, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => state = now,
             }
@@ -116,11 +99,7 @@ impl Node {
             if let Some(drain_waiters) = &mut watch.drain_waiters {
                 drain_waiters.take_all(&mut outbox.wakers);
             }
-            if watch
-                .callbacks
-                .as_ref()
-                .is_some_and(|callbacks| !callbacks.is_empty())
-            {
+            if watch.callbacks.as_ref().is_some_and(|callbacks| !callbacks.is_empty()) {
                 outbox.callbacks.push(Arc::clone(self));
             }
             blocked = std::mem::take(&mut watch.blocked);
@@ -160,10 +139,7 @@ struct Frame<I> {
 
 /// Marks what is below `top`, then `top`. No recursion: the depth of a tree is the user's business.
 fn sweep(top: &Arc<Node>, kids: Kids, record: &Arc<Record>, outbox: &mut Outbox) {
-    let mut path = vec![Frame {
-        node: Arc::clone(top),
-        kids: kids.into_values(),
-    }];
+    let mut path = vec![Frame { node: Arc::clone(top), kids: kids.into_values() }];
     while let Some(frame) = path.last_mut() {
         // Backwards, as the outbox is read backwards: that puts parents before children, and siblings in their order.
         let Some(kid) = frame.kids.next_back() else {
@@ -175,29 +151,19 @@ fn sweep(top: &Arc<Node>, kids: Kids, record: &Arc<Record>, outbox: &mut Outbox)
             continue;
         };
         let Some(kid) = kid.upgrade() else { continue };
-        if kid
-            .state
-            .compare_exchange(0, CLOSED | DONE, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
-        {
+        if kid.state.compare_exchange(0, CLOSED | DONE, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             outbox.keep_if_owned(kid);
             continue;
         }
         let mut links = kid.links.lock();
         // A node with several parents cannot find the record by going up, as it does not know along which of them.
-        let linked = kid
-            .fixed
-            .as_ref()
-            .is_some_and(|fixed| !fixed.more_parents.is_empty());
+        let linked = kid.fixed.as_ref().is_some_and(|fixed| !fixed.more_parents.is_empty());
         match kid.claim(&mut links, linked.then_some(record)) {
             Claim::Lost => kid.wait_until_done(links),
             Claim::Alone => kid.finish(links, outbox),
             Claim::Above(kids) => {
                 drop(links);
-                path.push(Frame {
-                    node: kid,
-                    kids: kids.into_values(),
-                });
+                path.push(Frame { node: kid, kids: kids.into_values() });
                 continue;
             }
         }

@@ -27,10 +27,7 @@ impl WakerSet {
         } else {
             self.more.get_or_insert_default().insert(waker) + 1
         };
-        WaiterKey {
-            generation: self.generation,
-            place,
-        }
+        WaiterKey { generation: self.generation, place }
     }
 
     /// The waker at `key`, if it still waits.
