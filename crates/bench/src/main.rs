@@ -1,7 +1,5 @@
 //! The library measured against its peers, side by side in one run: a table of ratios, and plots.
 
-#![expect(dead_code, reason = "its first rows come with the contexts")]
-
 use std::path::PathBuf;
 
 use anyhow::Result;

@@ -5,11 +5,12 @@ use tokio::runtime::{Builder, Runtime};
 use crate::clock;
 use crate::harness::Row;
 
+mod context;
 mod pair;
 
 /// Every row there is, in the order of the table.
 pub(crate) fn all() -> Vec<Row> {
-    Vec::new()
+    context::rows()
 }
 
 /// A number as people write it in a name: `1k`, `100k`, `1m`.
@@ -52,6 +53,15 @@ where
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+
+    #[test]
+    fn every_row_does_its_work_on_both_sides() {
+        for row in super::all() {
+            let id = row.id.clone();
+            let (ours, theirs) = row.try_out();
+            assert!(ours.is_finite() && theirs.is_finite(), "{id} has no figure: {ours} against {theirs}");
+        }
+    }
 
     #[test]
     fn every_row_has_an_id_of_its_own() {
