@@ -1,6 +1,7 @@
 //! A tree of named contexts on which every task, timer, queue and stream of a Tokio program hangs.
 #![forbid(unsafe_code)]
 
+mod alarm;
 mod slab;
 mod spawn;
 mod sync;
