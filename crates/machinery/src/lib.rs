@@ -43,6 +43,8 @@ pub mod sync_queue;
 pub mod task;
 
 pub mod tick;
+#[doc(inline)]
+pub use tick::{Tick, Ticker, tick};
 
 pub mod timeout;
 

@@ -1,7 +1,7 @@
 //! Ticks on a grid.
 //!
 //! ```
-//! use machinery::{Ctx, tick::tick};
+//! use machinery::{Ctx, tick};
 //! use std::time::Duration;
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -60,7 +60,7 @@ use crate::{Ctx, CtxGuard, Name, NoRuntime, SharedError, time};
 /// # Examples
 ///
 /// ```
-/// use machinery::{Ctx, tick::tick};
+/// use machinery::{Ctx, tick};
 /// use std::time::Duration;
 /// use tokio::time::Instant;
 ///
@@ -94,7 +94,7 @@ pub fn tick(every: Duration, ctx: &Ctx) -> TickerBuilder<'_> {
 /// # Examples
 ///
 /// ```
-/// use machinery::{Ctx, tick::{Tick, tick}};
+/// use machinery::{Ctx, Tick, tick};
 /// use std::time::Duration;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -119,7 +119,7 @@ pub struct Tick {
 /// # Examples
 ///
 /// ```
-/// use machinery::{Ctx, tick::tick};
+/// use machinery::{Ctx, tick};
 /// use std::time::Duration;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -190,12 +190,7 @@ impl TickerBuilder<'_> {
         let guard = self.ctx.child(self.name);
         let signal = Arc::new(Signal::new(guard.ctx()));
         Ticker {
-            schedule: Schedule::new(
-                self.every,
-                self.min_wait,
-                self.max_iterations,
-                self.max_time,
-            ),
+            schedule: Schedule::new(self.every, self.min_wait, self.max_iterations, self.max_time),
             seat: self.pauser.map(|pauser| pauser.sit(&signal)),
             started: time::now(),
             alarm: Alarm::default(),
@@ -237,7 +232,7 @@ impl TickerBuilder<'_> {
 /// As a stream, with the adapters of any crate:
 ///
 /// ```
-/// use machinery::{Ctx, tick::tick};
+/// use machinery::{Ctx, tick};
 /// use std::time::Duration;
 /// use tokio_stream::StreamExt;
 ///
@@ -321,11 +316,7 @@ impl Ticker {
 
     /// Ready when something has happened; pending when all who can make it happen have the waker.
     fn poll_wait(&mut self, cx: &mut Context<'_>, until: Option<Duration>) -> Poll<()> {
-        if !self
-            .waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             if Pin::new(&mut self.done).poll(cx).is_ready() {
                 return Poll::Ready(());
             }
@@ -357,9 +348,7 @@ impl Ticker {
     }
 
     fn fail(&mut self, error: &SharedError) {
-        Report::new(&self.guard, "the ticker cannot keep time")
-            .error(error)
-            .send();
+        Report::new(&self.guard, "the ticker cannot keep time").error(error).send();
         self.end("no runtime to keep time on");
     }
 }
@@ -382,10 +371,7 @@ impl Stream for Ticker {
         if self.is_terminated() {
             (0, Some(0))
         } else {
-            let left = self
-                .schedule
-                .left()
-                .map(|left| usize::try_from(left).unwrap_or(usize::MAX));
+            let left = self.schedule.left().map(|left| usize::try_from(left).unwrap_or(usize::MAX));
             (0, left)
         }
     }
@@ -415,7 +401,7 @@ impl fmt::Debug for Ticker {
 /// # Examples
 ///
 /// ```
-/// use machinery::{Ctx, tick::tick};
+/// use machinery::{Ctx, tick};
 /// use std::time::Duration;
 /// use tokio::time::{Instant, sleep};
 ///

@@ -99,10 +99,7 @@ impl Pauser {
 
     pub(super) fn sit(&self, signal: &Arc<Signal>) -> Seat {
         let key = self.0.seats.lock().insert(Arc::downgrade(signal));
-        Seat {
-            pauser: self.clone(),
-            key,
-        }
+        Seat { pauser: self.clone(), key }
     }
 }
 
@@ -121,10 +118,7 @@ impl Drop for PauseGuard {
         }
         let held_back: Vec<_> = {
             let seats = self.0.seats.lock();
-            seats
-                .iter()
-                .filter_map(|(_, seat)| seat.upgrade())
-                .collect()
+            seats.iter().filter_map(|(_, seat)| seat.upgrade()).collect()
         };
         for signal in held_back {
             signal.poke();
@@ -153,9 +147,7 @@ impl Drop for Seat {
 
 impl fmt::Debug for Pauser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pauser")
-            .field("held", &self.is_held())
-            .finish_non_exhaustive()
+        f.debug_struct("Pauser").field("held", &self.is_held()).finish_non_exhaustive()
     }
 }
 

@@ -74,8 +74,7 @@ impl Schedule {
 
     /// How many ticks there are still to come at most.
     pub(super) fn left(&self) -> Option<u64> {
-        self.max_iterations
-            .map(|max| max.saturating_sub(self.iteration))
+        self.max_iterations.map(|max| max.saturating_sub(self.iteration))
     }
 
     pub(super) fn step(&mut self, now: Duration, held: bool) -> Step {
@@ -126,9 +125,7 @@ impl Schedule {
         self.iteration += 1;
         Tick {
             iteration: self.iteration,
-            time_till_next: self
-                .due
-                .map_or(Duration::MAX, |due| due.saturating_sub(now)),
+            time_till_next: self.due.map_or(Duration::MAX, |due| due.saturating_sub(now)),
         }
     }
 

@@ -54,19 +54,12 @@ impl Change {
 
 impl Signal {
     pub(super) fn new(ctx: Ctx) -> Self {
-        Self {
-            ctx,
-            poked: AtomicBool::new(false),
-            inner: Mutex::new(Inner::default()),
-        }
+        Self { ctx, poked: AtomicBool::new(false), inner: Mutex::new(Inner::default()) }
     }
 
     pub(super) fn change_after(&self, every: Duration) {
         self.poke_with(|inner| {
-            inner.change = Change {
-                every: Some(every),
-                once: None,
-            };
+            inner.change = Change { every: Some(every), once: None };
         });
     }
 
@@ -79,9 +72,7 @@ impl Signal {
         let woken = catch_unwind(AssertUnwindSafe(|| self.poke_with(|_| ())));
         if let Err(panic) = woken {
             let error = error::panic_error(panic);
-            Report::new(&self.ctx, "a waker panicked")
-                .error(&error)
-                .send();
+            Report::new(&self.ctx, "a waker panicked").error(&error).send();
         }
     }
 

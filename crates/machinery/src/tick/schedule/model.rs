@@ -15,11 +15,7 @@ pub(crate) enum Event {
 }
 
 /// Gives `(iteration, time_till_next, time)`: the timelines as a rule, stepped a millisecond at a time, with the grid searched from its origin.
-pub(crate) fn model(
-    (every, min_wait, max_time): SetUp,
-    busy: &[u64],
-    events: &[(u64, Event)],
-) -> Vec<(u64, u64, u64)> {
+pub(crate) fn model((every, min_wait, max_time): SetUp, busy: &[u64], events: &[(u64, Event)]) -> Vec<(u64, u64, u64)> {
     let (mut origin, mut every) = (0, every);
     let (mut due, mut last, mut first_once) = (0, None, None);
     let (mut held, mut free_at) = (false, 0);
@@ -29,9 +25,7 @@ pub(crate) fn model(
             match (*event, last) {
                 (Event::Hold, _) => held = true,
                 (Event::Release, _) => held = false,
-                (Event::Change(period), Some(last)) => {
-                    (origin, every, due) = (last, period, last + period)
-                }
+                (Event::Change(period), Some(last)) => (origin, every, due) = (last, period, last + period),
                 (Event::Change(period), None) => (every, first_once) = (period, None),
                 (Event::Once(wait), Some(last)) => due = last + wait,
                 (Event::Once(wait), None) => first_once = Some(wait),
@@ -42,10 +36,7 @@ pub(crate) fn model(
             due = if every == 0 {
                 nearest
             } else {
-                (0..)
-                    .map(|n| origin + n * every)
-                    .find(|point| *point > now && *point >= nearest)
-                    .expect("endless")
+                (0..).map(|n| origin + n * every).find(|point| *point > now && *point >= nearest).expect("endless")
             };
             last = Some(now);
             if let Some(wait) = first_once.take() {

@@ -27,22 +27,14 @@ enum Then {
 }
 
 /// Runs a schedule without a clock; gives `(iteration, time_till_next, time)` in milliseconds, and when it ended.
-fn run(
-    mut schedule: Schedule,
-    ticks: usize,
-    script: &[(u64, Then)],
-) -> (Vec<(u64, u64, u64)>, Option<u64>) {
+fn run(mut schedule: Schedule, ticks: usize, script: &[(u64, Then)]) -> (Vec<(u64, u64, u64)>, Option<u64>) {
     let mut now = Duration::ZERO;
     let mut held_until = Duration::ZERO;
     let mut given = Vec::new();
     while given.len() < ticks {
         match schedule.step(now, now < held_until) {
             Step::Tick(tick) => {
-                given.push((
-                    tick.iteration,
-                    tick.time_till_next.as_millis() as u64,
-                    now.as_millis() as u64,
-                ));
+                given.push((tick.iteration, tick.time_till_next.as_millis() as u64, now.as_millis() as u64));
                 for (_, then) in script.iter().filter(|(after, _)| *after == tick.iteration) {
                     match *then {
                         Then::Busy(time) => now += s(time),
@@ -52,9 +44,7 @@ fn run(
                     }
                 }
             }
-            Step::Wait(until) if now < held_until => {
-                now = until.map_or(held_until, |until| until.min(held_until))
-            }
+            Step::Wait(until) if now < held_until => now = until.map_or(held_until, |until| until.min(held_until)),
             Step::Wait(until) => now = until.expect("something to wait for"),
             Step::End => return (given, Some(now.as_millis() as u64)),
         }
@@ -71,16 +61,7 @@ const DEFAULT: Option<Duration> = Some(Duration::from_millis(100));
 #[test]
 fn every_3() {
     let (ticks, _) = run(Schedule::new(s(3.0), DEFAULT, None, None), 5, &[]);
-    assert_eq!(
-        ticks,
-        [
-            (1, 3000, 0),
-            (2, 3000, 3000),
-            (3, 3000, 6000),
-            (4, 3000, 9000),
-            (5, 3000, 12_000)
-        ]
-    );
+    assert_eq!(ticks, [(1, 3000, 0), (2, 3000, 3000), (3, 3000, 6000), (4, 3000, 9000), (5, 3000, 12_000)]);
 }
 
 #[test]
@@ -88,10 +69,7 @@ fn every_3_with_a_body_that_is_busy() {
     let mut script: Vec<_> = (1..8).map(|after| (after, Then::Busy(2.0))).collect();
     script.extend([(3, Then::Busy(3.0)), (5, Then::Busy(7.0))]);
     let (ticks, _) = run(Schedule::new(s(3.0), DEFAULT, None, None), 7, &script);
-    assert_eq!(
-        times(&ticks),
-        [0, 3000, 6000, 11_000, 13_000, 22_000, 24_000]
-    );
+    assert_eq!(times(&ticks), [0, 3000, 6000, 11_000, 13_000, 22_000, 24_000]);
 }
 
 #[test]
@@ -105,52 +83,20 @@ fn every_3_with_max_time_20() {
 fn every_0_with_min_wait() {
     let schedule = Schedule::new(Duration::ZERO, DEFAULT, None, None);
     let (ticks, _) = run(schedule, 6, &[(3, Then::Busy(2.0))]);
-    assert_eq!(
-        ticks,
-        [
-            (1, 100, 0),
-            (2, 100, 100),
-            (3, 100, 200),
-            (4, 100, 2200),
-            (5, 100, 2300),
-            (6, 100, 2400)
-        ]
-    );
+    assert_eq!(ticks, [(1, 100, 0), (2, 100, 100), (3, 100, 200), (4, 100, 2200), (5, 100, 2300), (6, 100, 2400)]);
 }
 
 #[test]
 fn every_0_with_min_wait_0() {
     let schedule = Schedule::new(Duration::ZERO, Some(Duration::ZERO), None, None);
     let (ticks, _) = run(schedule, 6, &[(3, Then::Busy(2.0))]);
-    assert_eq!(
-        ticks,
-        [
-            (1, 0, 0),
-            (2, 0, 0),
-            (3, 0, 0),
-            (4, 0, 2000),
-            (5, 0, 2000),
-            (6, 0, 2000)
-        ]
-    );
+    assert_eq!(ticks, [(1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 2000), (5, 0, 2000), (6, 0, 2000)]);
 }
 
 #[test]
 fn every_5_with_min_wait_2_skips_a_point_that_is_too_near() {
-    let (ticks, _) = run(
-        Schedule::new(s(5.0), Some(s(2.0)), None, None),
-        4,
-        &[(2, Then::Busy(9.0))],
-    );
-    assert_eq!(
-        ticks,
-        [
-            (1, 5000, 0),
-            (2, 5000, 5000),
-            (3, 6000, 14_000),
-            (4, 5000, 20_000)
-        ]
-    );
+    let (ticks, _) = run(Schedule::new(s(5.0), Some(s(2.0)), None, None), 4, &[(2, Then::Busy(9.0))]);
+    assert_eq!(ticks, [(1, 5000, 0), (2, 5000, 5000), (3, 6000, 14_000), (4, 5000, 20_000)]);
 }
 
 #[test]
@@ -159,24 +105,13 @@ fn every_5_without_min_wait_keeps_strictly_to_the_grid() {
     let (ticks, _) = run(Schedule::new(s(5.0), None, None, None), 6, &script);
     assert_eq!(
         ticks,
-        [
-            (1, 5000, 0),
-            (2, 5000, 5000),
-            (3, 1000, 14_000),
-            (4, 5000, 15_000),
-            (5, 3000, 27_000),
-            (6, 5000, 30_000)
-        ]
+        [(1, 5000, 0), (2, 5000, 5000), (3, 1000, 14_000), (4, 5000, 15_000), (5, 3000, 27_000), (6, 5000, 30_000)]
     );
 }
 
 #[test]
 fn change_after_moves_the_grid() {
-    let script = [
-        (3, Then::Change(5.0)),
-        (5, Then::Busy(8.0)),
-        (7, Then::Busy(1.0)),
-    ];
+    let script = [(3, Then::Change(5.0)), (5, Then::Busy(8.0)), (7, Then::Busy(1.0))];
     let (ticks, _) = run(Schedule::new(s(3.0), DEFAULT, None, None), 8, &script);
     assert_eq!(
         ticks,
@@ -195,59 +130,23 @@ fn change_after_moves_the_grid() {
 
 #[test]
 fn change_after_once_leaves_the_grid_as_it_was() {
-    let (ticks, _) = run(
-        Schedule::new(s(3.0), DEFAULT, None, None),
-        6,
-        &[(3, Then::Once(5.0))],
-    );
+    let (ticks, _) = run(Schedule::new(s(3.0), DEFAULT, None, None), 6, &[(3, Then::Once(5.0))]);
     assert_eq!(
         ticks,
-        [
-            (1, 3000, 0),
-            (2, 3000, 3000),
-            (3, 3000, 6000),
-            (4, 1000, 11_000),
-            (5, 3000, 12_000),
-            (6, 3000, 15_000)
-        ]
+        [(1, 3000, 0), (2, 3000, 3000), (3, 3000, 6000), (4, 1000, 11_000), (5, 3000, 12_000), (6, 3000, 15_000)]
     );
 }
 
 #[test]
 fn a_pause_holds_one_tick_back_and_then_the_grid_goes_on() {
-    let (ticks, _) = run(
-        Schedule::new(s(5.0), None, None, None),
-        5,
-        &[(2, Then::Pause(28.0))],
-    );
-    assert_eq!(
-        ticks,
-        [
-            (1, 5000, 0),
-            (2, 5000, 5000),
-            (3, 2000, 33_000),
-            (4, 5000, 35_000),
-            (5, 5000, 40_000)
-        ]
-    );
+    let (ticks, _) = run(Schedule::new(s(5.0), None, None, None), 5, &[(2, Then::Pause(28.0))]);
+    assert_eq!(ticks, [(1, 5000, 0), (2, 5000, 5000), (3, 2000, 33_000), (4, 5000, 35_000), (5, 5000, 40_000)]);
 }
 
 #[test]
 fn a_once_that_comes_early_leaves_the_grid_as_it_was() {
-    let (ticks, _) = run(
-        Schedule::new(s(3.0), DEFAULT, None, None),
-        4,
-        &[(2, Then::Once(1.0))],
-    );
-    assert_eq!(
-        ticks,
-        [
-            (1, 3000, 0),
-            (2, 3000, 3000),
-            (3, 2000, 4000),
-            (4, 3000, 6000)
-        ]
-    );
+    let (ticks, _) = run(Schedule::new(s(3.0), DEFAULT, None, None), 4, &[(2, Then::Once(1.0))]);
+    assert_eq!(ticks, [(1, 3000, 0), (2, 3000, 3000), (3, 2000, 4000), (4, 3000, 6000)]);
 }
 
 #[test]
@@ -256,15 +155,7 @@ fn changes_before_the_first_tick_leave_it_where_it_is() {
     schedule.change_after(s(7.0));
     schedule.change_after_once(s(2.0));
     let (ticks, _) = run(schedule, 4, &[]);
-    assert_eq!(
-        ticks,
-        [
-            (1, 2000, 0),
-            (2, 5000, 2000),
-            (3, 7000, 7000),
-            (4, 7000, 14_000)
-        ]
-    );
+    assert_eq!(ticks, [(1, 2000, 0), (2, 5000, 2000), (3, 7000, 7000), (4, 7000, 14_000)]);
 }
 
 #[test]
@@ -284,36 +175,15 @@ fn a_grid_of_a_millisecond_loses_no_point_to_a_late_timer() {
     let mut schedule = Schedule::new(ms(1), None, None, None);
     assert!(matches!(schedule.step(ms(0), false), Step::Tick(_)));
     assert_eq!(schedule.step(ms(0), false), Step::Wait(Some(ms(1))));
-    assert!(matches!(
-        schedule.step(Duration::from_micros(2100), false),
-        Step::Tick(_)
-    ));
-    assert!(matches!(
-        schedule.step(Duration::from_micros(2100), false),
-        Step::Tick(_)
-    ));
-    assert_eq!(
-        schedule.step(Duration::from_micros(2100), false),
-        Step::Wait(Some(ms(3)))
-    );
+    assert!(matches!(schedule.step(Duration::from_micros(2100), false), Step::Tick(_)));
+    assert!(matches!(schedule.step(Duration::from_micros(2100), false), Step::Tick(_)));
+    assert_eq!(schedule.step(Duration::from_micros(2100), false), Step::Wait(Some(ms(3))));
 }
 
 #[test]
 fn a_gap_of_six_hours_is_one_tick_and_then_the_grid() {
-    let (ticks, _) = run(
-        Schedule::new(s(7.0), DEFAULT, None, None),
-        4,
-        &[(2, Then::Busy(21_600.0))],
-    );
-    assert_eq!(
-        ticks,
-        [
-            (1, 7000, 0),
-            (2, 7000, 7000),
-            (3, 2000, 21_607_000),
-            (4, 7000, 21_609_000)
-        ]
-    );
+    let (ticks, _) = run(Schedule::new(s(7.0), DEFAULT, None, None), 4, &[(2, Then::Busy(21_600.0))]);
+    assert_eq!(ticks, [(1, 7000, 0), (2, 7000, 7000), (3, 2000, 21_607_000), (4, 7000, 21_609_000)]);
 }
 
 #[test]
@@ -344,29 +214,14 @@ fn a_minimal_wait_beyond_all_time_is_waited_for_without_overflow() {
 #[test]
 fn the_finest_grid_after_the_longest_gap_is_found_at_once() {
     let mut schedule = Schedule::new(Duration::from_nanos(1), None, None, None);
-    assert!(matches!(
-        schedule.step(Duration::MAX - ms(1), false),
-        Step::Tick(_)
-    ));
+    assert!(matches!(schedule.step(Duration::MAX - ms(1), false), Step::Tick(_)));
     let next = Duration::MAX - ms(1) + Duration::from_nanos(1);
-    assert_eq!(
-        schedule.step(Duration::MAX - ms(1), false),
-        Step::Wait(Some(next))
-    );
+    assert_eq!(schedule.step(Duration::MAX - ms(1), false), Step::Wait(Some(next)));
 }
 
 /// The same through the schedule, woken only when something happens.
-fn driven(
-    (every, min_wait, max_time): SetUp,
-    busy: &[u64],
-    events: &[(u64, Event)],
-) -> Vec<(u64, u64, u64)> {
-    let mut schedule = Schedule::new(
-        ms(every),
-        min_wait.map(ms),
-        Some(busy.len() as u64),
-        Some(ms(max_time)),
-    );
+fn driven((every, min_wait, max_time): SetUp, busy: &[u64], events: &[(u64, Event)]) -> Vec<(u64, u64, u64)> {
+    let mut schedule = Schedule::new(ms(every), min_wait.map(ms), Some(busy.len() as u64), Some(ms(max_time)));
     let mut events = events.iter().peekable();
     let (mut now, mut held, mut free_at) = (0, false, 0);
     let mut given = Vec::new();
