@@ -1,7 +1,7 @@
 //! Contexts: the tree on which everything hangs.
 
 mod busy;
-mod callbacks;
+pub(crate) mod callbacks;
 mod completion;
 mod deadline;
 mod done;
@@ -9,6 +9,7 @@ mod guard;
 mod node;
 mod notify;
 mod options;
+mod protocols;
 mod sweep;
 pub(crate) mod wakers;
 

@@ -61,6 +61,36 @@ impl fmt::Display for PanicError {
 
 impl Error for PanicError {}
 
+impl PanicError {
+    /// The error of a panic that goes on: its payload stays as it is.
+    pub(crate) fn of(payload: &(dyn std::any::Any + Send)) -> Self {
+        let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
+            text
+        } else if let Some(text) = payload.downcast_ref::<String>() {
+            text
+        } else {
+            "with something that is not text"
+        };
+        Self(message.into())
+    }
+}
+
+/// Makes an error one that can be shared. One that is shared already stays the same error.
+pub(crate) fn share<E: Into<Box<dyn Error + Send + Sync>>>(error: E) -> SharedError {
+    match error.into().downcast::<SharedError>() {
+        Ok(shared) => *shared,
+        Err(error) => error.into(),
+    }
+}
+
+/// The name of an error's type without its path, where the type says something.
+pub(crate) fn kind_of<E>() -> Option<&'static str> {
+    let full = std::any::type_name::<E>();
+    let opaque = full.contains("dyn ") || full.starts_with('&') || full == std::any::type_name::<String>();
+    let path = full.split('<').next().unwrap_or(full);
+    (!opaque).then(|| path.rsplit("::").next().unwrap_or(path))
+}
+
 /// The message of a panic. The payload may be anything; its drop is user code and is contained.
 pub(crate) fn panic_message(payload: Box<dyn std::any::Any + Send>) -> Box<str> {
     let message = match payload.downcast::<String>() {
@@ -82,4 +112,28 @@ pub(crate) fn panic_message(payload: Box<dyn std::any::Any + Send>) -> Box<str> 
 
 pub(crate) fn panic_error(payload: Box<dyn std::any::Any + Send>) -> SharedError {
     Arc::new(PanicError(panic_message(payload)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SharedError, kind_of, share};
+    use std::sync::Arc;
+
+    #[test]
+    fn an_error_that_is_shared_already_stays_the_same_error() {
+        let error: SharedError = Arc::new(std::io::Error::other("disk full"));
+        assert!(Arc::ptr_eq(&share(error.clone()), &error));
+        assert_eq!(share("text").to_string(), "text");
+    }
+
+    #[test]
+    fn the_kind_is_the_last_part_of_the_type_where_the_type_says_something() {
+        struct Of<T>(std::marker::PhantomData<T>);
+        assert_eq!(kind_of::<std::num::ParseIntError>(), Some("ParseIntError"));
+        assert_eq!(kind_of::<Of<std::io::Error>>(), Some("Of"));
+        assert_eq!(kind_of::<SharedError>(), None);
+        assert_eq!(kind_of::<Box<dyn std::error::Error>>(), None);
+        assert_eq!(kind_of::<&'static str>(), None);
+        assert_eq!(kind_of::<String>(), None);
+    }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod alarm;
+mod contain;
 mod slab;
 mod spawn;
 mod sync;
@@ -13,18 +14,21 @@ pub use error::{NoRuntime, SharedError};
 pub use name::Name;
 
 pub mod ctx;
-pub use ctx::{Ctx, CtxGuard, CtxOptions};
+pub use ctx::{Completion, Ctx, CtxGuard, CtxOptions};
 
 pub mod tramp;
 pub use tramp::{Report, Tramp};
 
 pub mod aexit;
+pub use aexit::ensure_aexit;
 
 pub mod apply;
+pub use apply::{find_and_apply_result, noncancelled_results_from_futs};
 
 pub mod background;
 
 pub mod event;
+pub use event::Event;
 
 pub mod generator;
 
@@ -33,6 +37,7 @@ pub mod holder;
 pub mod manager;
 
 pub mod promise;
+pub use promise::{Promise, PromiseError};
 
 pub mod protocols;
 
@@ -49,3 +54,4 @@ pub use tick::{Tick, Ticker, tick};
 pub mod timeout;
 
 pub mod wait;
+pub use wait::{wait_for_all, wait_for_first};

@@ -63,6 +63,26 @@ pub enum Removal {
     AlreadyRun,
 }
 
+impl CallbackId {
+    /// Of a callback that ran before its registration returned.
+    pub(crate) const RUN: Self = Self { registry: 0, order: 0 };
+
+    pub(crate) fn new(registry: u64, order: u64) -> Self {
+        Self { registry, order }
+    }
+
+    /// Which callback of `registry` it is.
+    pub(crate) fn order_in(self, registry: u64) -> Option<u64> {
+        (self.registry == registry && registry != 0).then_some(self.order)
+    }
+}
+
+/// A number that no other list of callbacks has.
+pub(crate) fn new_registry() -> u64 {
+    static REGISTRIES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    REGISTRIES.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
 pub(super) enum Callback {
     Done(Box<dyn FnOnce(&Completion) + Send>),
     OnDone(Box<dyn FnOnce(&Ctx, &Completion) + Send>),
@@ -93,9 +113,8 @@ pub(super) struct Callbacks {
 
 impl Callbacks {
     fn new() -> Self {
-        static REGISTRIES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         Self {
-            registry: REGISTRIES.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            registry: new_registry(),
             next: 0,
             live: 0,
             queue: VecDeque::new(),

@@ -2,6 +2,7 @@
 
 use std::task::Waker;
 
+use crate::protocols::WaiterId;
 use crate::slab::Slab;
 
 #[derive(Default)]
@@ -56,12 +57,36 @@ impl WakerSet {
         self.first.is_none() && self.more.as_ref().is_none_or(|more| more.is_empty())
     }
 
+    /// Takes every waker, to be woken by the caller once no lock is held.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        self.generation = self.generation.wrapping_add(1);
+        let first = self.first.take();
+        let more = self.more.take().map(|more| more.into_values());
+        first.into_iter().chain(more.into_iter().flatten())
+    }
+
     /// Moves every waker to `out`.
     pub(crate) fn take_all(&mut self, out: &mut Vec<Waker>) {
         self.generation = self.generation.wrapping_add(1);
         out.extend(self.first.take());
         if let Some(mut more) = self.more.take() {
             out.extend(more.drain_all());
+        }
+    }
+}
+
+impl From<WaiterKey> for WaiterId {
+    fn from(key: WaiterKey) -> Self {
+        Self::new(key.place, key.generation.into())
+    }
+}
+
+impl From<WaiterId> for WaiterKey {
+    /// An id that is not of a `WakerSet` becomes a key that finds nobody.
+    fn from(id: WaiterId) -> Self {
+        match u32::try_from(id.stamp()) {
+            Ok(generation) => Self { generation, place: id.key() },
+            Err(_) => Self { generation: 0, place: u32::MAX },
         }
     }
 }
