@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 
-use crate::{Ctx, NoRuntime, SharedError, error, time};
+use crate::{Ctx, NoRuntime, SharedError, error};
 
 /// The longest single sleep. Timers that are far away have broken near ones, so a long wait is made of short ones.
 const HOP: Duration = Duration::from_secs(60 * 60);
@@ -26,15 +26,21 @@ impl Alarm {
     /// one sleep is not always the whole wait.
     ///
     /// It waits on the runtime that polls it, or else on the one that `ctx` knows.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, until: Instant, ctx: &Ctx) -> Poll<Result<(), SharedError>> {
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        until: Instant,
+        ctx: &Ctx,
+    ) -> Poll<Result<(), SharedError>> {
         let sleep = match &mut self.sleep {
             Some(sleep) => {
                 if self.until != Some(until) || sleep.is_elapsed() {
-                    sleep.as_mut().reset(hop(until));
+                    sleep.as_mut().reset(hop(now, until));
                 }
                 sleep
             }
-            none => match make(until, ctx) {
+            none => match make(now, until, ctx) {
                 Ok(sleep) => none.insert(sleep),
                 Err(error) => return Poll::Ready(Err(error)),
             },
@@ -51,17 +57,17 @@ impl Alarm {
     }
 }
 
-fn hop(until: Instant) -> Instant {
-    until.min(time::now() + HOP)
+fn hop(now: Instant, until: Instant) -> Instant {
+    until.min(now + HOP)
 }
 
-fn make(until: Instant, ctx: &Ctx) -> Result<Pin<Box<Sleep>>, SharedError> {
+fn make(now: Instant, until: Instant, ctx: &Ctx) -> Result<Pin<Box<Sleep>>, SharedError> {
     let outside = Handle::try_current().is_err();
     let runtime = if outside { Some(ctx.runtime()) } else { None };
     let runtime = runtime.transpose().map_err(|missing: NoRuntime| -> SharedError { std::sync::Arc::new(missing) })?;
     catch_unwind(|| {
         let _inside = runtime.as_ref().map(Handle::enter);
-        Box::pin(tokio::time::sleep_until(hop(until)))
+        Box::pin(tokio::time::sleep_until(hop(now, until)))
     })
     .map_err(error::panic_error)
 }

@@ -297,7 +297,8 @@ impl Ticker {
             }
             // One unit of the budget for each tick, so that ticks which are always due do not starve the neighbours.
             let budget = ready!(coop::poll_proceed(cx));
-            let now = time::now().saturating_duration_since(self.started);
+            let clock = time::now();
+            let now = clock.saturating_duration_since(self.started);
             let held = self.seat.as_ref().is_some_and(Seat::is_held);
             match self.schedule.step(now, held) {
                 Step::Tick(tick) => {
@@ -306,7 +307,7 @@ impl Ticker {
                 }
                 Step::Wait(until) => {
                     drop(budget);
-                    ready!(self.poll_wait(cx, until));
+                    ready!(self.poll_wait(cx, clock, until));
                 }
                 Step::End if self.schedule.is_spent() => self.end("all its ticks are given"),
                 Step::End => self.end("its time has passed"),
@@ -315,7 +316,7 @@ impl Ticker {
     }
 
     /// Ready when something has happened; pending when all who can make it happen have the waker.
-    fn poll_wait(&mut self, cx: &mut Context<'_>, until: Option<Duration>) -> Poll<()> {
+    fn poll_wait(&mut self, cx: &mut Context<'_>, now: Instant, until: Option<Duration>) -> Poll<()> {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             if Pin::new(&mut self.done).poll(cx).is_ready() {
                 return Poll::Ready(());
@@ -332,7 +333,7 @@ impl Ticker {
         let Some(until) = until.and_then(|until| self.started.checked_add(until)) else {
             return Poll::Pending;
         };
-        if let Err(error) = ready!(self.alarm.poll(cx, until, &self.guard)) {
+        if let Err(error) = ready!(self.alarm.poll(cx, now, until, &self.guard)) {
             self.fail(&error);
         }
         Poll::Ready(())

@@ -38,7 +38,7 @@ pub(super) struct Schedule {
     iteration: u64,
     /// What `change_after_once` asked for before the first tick.
     once: Option<Duration>,
-    /// The consumer was told to wait for `due` before `due` came, so that what it is late by is the timer's doing.
+    /// The consumer is not to blame for what `due` is late by, as it was waiting for it: the timer is.
     awaited: bool,
 }
 
@@ -114,7 +114,7 @@ impl Schedule {
     }
 
     fn give(&mut self, due: Duration, now: Duration) -> Tick {
-        let on_time = std::mem::take(&mut self.awaited) && now - due <= TIMER_SLACK;
+        let on_time = self.awaited && now - due <= TIMER_SLACK;
         let at = if on_time { due } else { now };
         let on_grid = self.point_after(at);
         self.last = Some(at);
@@ -122,6 +122,8 @@ impl Schedule {
             Some(every) => at.checked_add(every),
             None => on_grid,
         };
+        // Points that a late timer has let pass are made up for as well.
+        self.awaited = on_time && self.due.is_some_and(|due| due <= now);
         self.iteration += 1;
         Tick {
             iteration: self.iteration,

@@ -175,9 +175,24 @@ fn a_grid_of_a_millisecond_loses_no_point_to_a_late_timer() {
     let mut schedule = Schedule::new(ms(1), None, None, None);
     assert!(matches!(schedule.step(ms(0), false), Step::Tick(_)));
     assert_eq!(schedule.step(ms(0), false), Step::Wait(Some(ms(1))));
-    assert!(matches!(schedule.step(Duration::from_micros(2100), false), Step::Tick(_)));
-    assert!(matches!(schedule.step(Duration::from_micros(2100), false), Step::Tick(_)));
-    assert_eq!(schedule.step(Duration::from_micros(2100), false), Step::Wait(Some(ms(3))));
+    let late = Duration::from_micros(3100);
+    for iteration in 2..=4 {
+        let Step::Tick(tick) = schedule.step(late, false) else {
+            panic!("a tick was due");
+        };
+        assert_eq!(tick.iteration, iteration);
+    }
+    assert_eq!(schedule.step(late, false), Step::Wait(Some(ms(4))));
+}
+
+#[test]
+fn a_late_timer_is_no_excuse_for_a_consumer_that_is_late_itself() {
+    let mut schedule = Schedule::new(ms(10), None, None, None);
+    assert!(matches!(schedule.step(ms(0), false), Step::Tick(_)));
+    assert_eq!(schedule.step(ms(0), false), Step::Wait(Some(ms(10))));
+    assert!(matches!(schedule.step(ms(12), false), Step::Tick(_)));
+    assert!(matches!(schedule.step(ms(43), false), Step::Tick(_)));
+    assert_eq!(schedule.step(ms(43), false), Step::Wait(Some(ms(50))));
 }
 
 #[test]
