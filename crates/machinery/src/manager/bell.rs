@@ -1,0 +1,97 @@
+//! How sources and feeders call the consumer.
+//!
+//! Invariants:
+//!
+//! 1. `news` is true from the moment something is left for the consumer until the consumer begins to collect.
+//! 2. The consumer sleeps only with its waker in `sleeper`, put there under the lock while `news` was false. Whoever
+//!    makes `news` true does so under the lock and takes the waker out, so no call is lost.
+//! 3. The wakers of tasks are cloned, woken and dropped without the lock.
+//!
+//! Lock order: the lock of a bell is the last one; nothing is locked while it is held.
+
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
+
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    news: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    turns: Vec<u32>,
+    sleeper: Option<Waker>,
+}
+
+impl Bell {
+    /// Tells the consumer to look around.
+    pub(crate) fn ring(&self) {
+        let sleeper = {
+            let mut state = self.state.lock();
+            self.news.store(true, Ordering::Release);
+            state.sleeper.take()
+        };
+        if let Some(waker) = sleeper {
+            waker.wake();
+        }
+    }
+
+    /// Asks for a turn of the source in slot `key`.
+    pub(crate) fn ring_for(&self, key: u32) {
+        let sleeper = {
+            let mut state = self.state.lock();
+            state.turns.push(key);
+            self.news.store(true, Ordering::Release);
+            state.sleeper.take()
+        };
+        if let Some(waker) = sleeper {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn has_news(&self) -> bool {
+        self.news.load(Ordering::Acquire)
+    }
+
+    /// Moves the turns that were asked for into `turns`, which has to be empty.
+    pub(crate) fn collect(&self, turns: &mut Vec<u32>) {
+        let mut state = self.state.lock();
+        self.news.store(false, Ordering::Relaxed);
+        std::mem::swap(&mut state.turns, turns);
+    }
+
+    /// Leaves a waker for the next call; says `false` if there is news already.
+    pub(crate) fn sleep(&self, waker: &Waker) -> bool {
+        let waker = waker.clone();
+        let (asleep, dropped) = {
+            let mut state = self.state.lock();
+            if self.news.load(Ordering::Relaxed) {
+                (false, Some(waker))
+            } else {
+                (true, state.sleeper.replace(waker))
+            }
+        };
+        drop(dropped);
+        asleep
+    }
+
+    /// Forgets the consumer.
+    pub(crate) fn leave(&self) {
+        let sleeper = self.state.lock().sleeper.take();
+        drop(sleeper);
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}

@@ -1,0 +1,191 @@
+//! Sources as the engine sees them: something that is asked for its next step.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use pin_project_lite::pin_project;
+
+use super::feed::{Given, IntoFeed};
+use crate::SharedError;
+
+/// One step of a source.
+pub(crate) enum Step<T> {
+    /// An item; more may follow.
+    Item(Given<T>),
+    /// The only result of a function, a future or a task.
+    Only(Given<T>),
+    /// An iterator or a stream has ended, with what.
+    End(Option<SharedError>),
+}
+
+pub(crate) trait Body<T>: Send {
+    /// Takes one step.
+    fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step<T>>;
+
+    /// What was taken from the source already and has not been given on.
+    fn taken(self: Pin<&mut Self>) -> Option<Step<T>> {
+        None
+    }
+
+    /// Asks the source to end early; says whether it wants to be stepped until it has.
+    fn stop(self: Pin<&mut Self>) -> bool {
+        false
+    }
+}
+
+pub(crate) type BoxBody<T> = Pin<Box<dyn Body<T>>>;
+
+/// The error of a source that panicked.
+///
+/// # Examples
+///
+/// ```
+/// use machinery::manager::SourcePanicked;
+/// use machinery::{Ctx, QueueManagerResult as Fed, queue_manager};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let root = Ctx::beginning("panics");
+/// let (feeder, mut results) = queue_manager::<u32>(&root).build();
+/// feeder.add_fn("broken", || -> u32 { panic!("no luck") });
+/// let Some(Fed::Failure { exception, .. }) = results.next().await else { panic!() };
+/// assert_eq!(exception.downcast_ref::<SourcePanicked>().unwrap().message(), "no luck");
+/// # });
+/// ```
+#[derive(Clone, Debug)]
+pub struct SourcePanicked {
+    message: Box<str>,
+}
+
+impl SourcePanicked {
+    /// The message of the panic.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for SourcePanicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the source panicked: {}", self.message)
+    }
+}
+
+impl std::error::Error for SourcePanicked {}
+
+/// Runs code of the user; a panic becomes an error with its message.
+pub(crate) fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, SharedError> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        let message: Box<str> = if let Some(text) = payload.downcast_ref::<&'static str>() {
+            (*text).into()
+        } else if let Some(text) = payload.downcast_ref::<String>() {
+            text.as_str().into()
+        } else {
+            "a payload that is no text".into()
+        };
+        // A payload whose drop panics must not take its catcher down.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(second);
+        }
+        Arc::new(SourcePanicked { message }) as SharedError
+    })
+}
+
+/// An iterator that begins when its first turn comes.
+pub(crate) enum IterBody<I: IntoIterator> {
+    Fresh(Option<I>),
+    Begun(I::IntoIter),
+}
+
+// Nothing in it is ever pinned.
+impl<I: IntoIterator> Unpin for IterBody<I> {}
+
+impl<T, I> Body<T> for IterBody<I>
+where
+    I: IntoIterator<Item: IntoFeed<T>, IntoIter: Send> + Send,
+{
+    fn step(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Step<T>> {
+        let this = self.get_mut();
+        if let Self::Fresh(fresh) = this {
+            match fresh.take() {
+                Some(fresh) => *this = Self::Begun(fresh.into_iter()),
+                None => return Poll::Ready(Step::End(None)),
+            }
+        }
+        let Self::Begun(items) = this else { return Poll::Ready(Step::End(None)) };
+        Poll::Ready(match items.next() {
+            Some(item) => Step::Item(item.into_feed().0),
+            None => Step::End(None),
+        })
+    }
+}
+
+/// A function that runs once.
+pub(crate) struct FnBody<F>(pub(crate) Option<F>);
+
+impl<F> Unpin for FnBody<F> {}
+
+impl<T, F, R> Body<T> for FnBody<F>
+where
+    F: FnOnce() -> R + Send,
+    R: IntoFeed<T>,
+{
+    fn step(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Step<T>> {
+        Poll::Ready(match self.get_mut().0.take() {
+            Some(function) => Step::Only(function().into_feed().0),
+            None => Step::End(None),
+        })
+    }
+}
+
+pin_project! {
+    pub(crate) struct StreamBody<S> {
+        #[pin]
+        pub(crate) stream: S,
+    }
+}
+
+impl<T, S> Body<T> for StreamBody<S>
+where
+    S: Stream<Item: IntoFeed<T>> + Send,
+{
+    fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step<T>> {
+        Poll::Ready(match ready!(self.project().stream.poll_next(cx)) {
+            Some(item) => Step::Item(item.into_feed().0),
+            None => Step::End(None),
+        })
+    }
+}
+
+pin_project! {
+    pub(crate) struct FutureBody<F> {
+        #[pin]
+        pub(crate) future: F,
+    }
+}
+
+impl<T, F> Body<T> for FutureBody<F>
+where
+    F: Future<Output: IntoFeed<T>> + Send,
+{
+    fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step<T>> {
+        Poll::Ready(Step::Only(ready!(self.project().future.poll(cx)).into_feed().0))
+    }
+}
+
+/// A source that has failed for good and still owes its iteration stop.
+pub(crate) struct Ended(pub(crate) Option<SharedError>);
+
+impl<T> Body<T> for Ended {
+    fn step(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Step<T>> {
+        Poll::Ready(Step::End(self.get_mut().0.take()))
+    }
+
+    fn taken(self: Pin<&mut Self>) -> Option<Step<T>> {
+        Some(Step::End(self.get_mut().0.take()))
+    }
+}

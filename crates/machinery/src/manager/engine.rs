@@ -1,0 +1,640 @@
+//! The consumer's side: which source takes its turn next, and what becomes of what it yields.
+//!
+//! Everything in here belongs to the consumer alone. Turns stand in one line, `ready`; a source that is ready again goes to its
+//! end, and what others have put in meanwhile is appended once a round, a round being as many turns as stood in line when it began. So
+//! between two turns of one source every other source that is ready has at most two.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::QueueManagerResult as Fed;
+use super::body::{BoxBody, Ended, Step, guarded};
+use super::feed::{Given, Place, Sub};
+use super::lane::Batch;
+use super::shared::{Entry, Shared};
+use super::sources::{Link, QueueInput, Sources};
+use super::{own, result};
+use crate::SharedError;
+use crate::slab::Slab;
+
+/// The turn of the entry that is first in `entries`.
+const ENTRY: u32 = u32::MAX;
+/// The turn of the batch that is first in `batches`.
+const BATCH: u32 = u32::MAX - 1;
+
+pub(crate) struct Engine<T, C> {
+    slots: Slab<Slot<T, C>>,
+    ready: VecDeque<u32>,
+    round: usize,
+    entries: VecDeque<Entry<T, C>>,
+    batches: VecDeque<Fetched<T, C>>,
+    waiting: VecDeque<Waiting<T, C>>,
+    /// How many open sources are set aside until a source that they yielded can be opened.
+    set_aside: usize,
+    /// What was taken out of its place already and is next to be yielded.
+    pub(crate) queued: VecDeque<Fed<T, C>>,
+    turns: Vec<u32>,
+    fetched: VecDeque<Batch<T, C>>,
+}
+
+struct Slot<T, C> {
+    body: BoxBody<T>,
+    waker: Waker,
+    link: Arc<Link>,
+    context: C,
+    /// Depth first: what goes on once this source has ended, nearest last.
+    below: Vec<Below<T, C>>,
+    scheduled: bool,
+    end_at_first_error: bool,
+}
+
+enum Below<T, C> {
+    /// A source that was set aside for the one that it yielded.
+    Begun {
+        body: BoxBody<T>,
+        waker: Waker,
+        link: Arc<Link>,
+        context: C,
+        end_at_first_error: bool,
+    },
+    /// A source for which there was no place.
+    Fresh { sub: Box<Sub<T>>, parent: Sources, context: C },
+}
+
+struct Waiting<T, C> {
+    sub: Box<Sub<T>>,
+    parent: Option<Sources>,
+    context: C,
+    resume: Option<u32>,
+}
+
+struct Fetched<T, C> {
+    link: Arc<Link>,
+    context: C,
+    items: std::vec::IntoIter<Given<T>>,
+    yielded: usize,
+    end: Option<Option<SharedError>>,
+}
+
+/// What a turn came to.
+enum Turn<T, C> {
+    Yield(Fed<T, C>),
+    Nothing,
+}
+
+impl<T, C> Engine<T, C> {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: Slab::new(),
+            ready: VecDeque::new(),
+            round: 0,
+            entries: VecDeque::new(),
+            batches: VecDeque::new(),
+            waiting: VecDeque::new(),
+            set_aside: 0,
+            queued: VecDeque::new(),
+            turns: Vec::new(),
+            fetched: VecDeque::new(),
+        }
+    }
+
+    /// Whether no source is left that the consumer would have to step.
+    pub(crate) fn is_out(&self) -> bool {
+        self.slots.is_empty()
+            && self.ready.is_empty()
+            && self.waiting.is_empty()
+            && self.entries.is_empty()
+            && self.batches.is_empty()
+            && self.queued.is_empty()
+    }
+}
+
+impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
+    /// Appends what others have put in since the last time.
+    pub(crate) fn collect(&mut self, shared: &Arc<Shared<T, C>>) {
+        if !shared.bell.has_news() {
+            return;
+        }
+        shared.bell.collect(&mut self.turns);
+        for key in self.turns.drain(..) {
+            // A turn asked for by a source that has ended since, or that stands in line already.
+            if let Some(slot) = self.slots.get_mut(key)
+                && !slot.scheduled
+            {
+                slot.scheduled = true;
+                self.ready.push_back(key);
+            }
+        }
+        let before = self.entries.len();
+        {
+            let mut inbox = shared.inbox.lock();
+            if self.entries.is_empty() {
+                std::mem::swap(&mut self.entries, &mut inbox.entries);
+            } else {
+                self.entries.append(&mut inbox.entries);
+            }
+        }
+        let added = self.entries.len() - before;
+        self.ready.extend(std::iter::repeat_n(ENTRY, added));
+        let added = shared.lane.fetch(&mut self.fetched);
+        self.ready.extend(std::iter::repeat_n(BATCH, added));
+        self.batches.extend(self.fetched.drain(..).map(|batch| Fetched {
+            link: batch.link,
+            context: batch.context,
+            items: batch.items.into_iter(),
+            yielded: 0,
+            end: batch.end,
+        }));
+        if !self.waiting.is_empty() {
+            self.open_waiting(shared);
+        }
+    }
+
+    /// Takes the next turn, or says that nobody has one.
+    pub(crate) fn turn(&mut self, shared: &Arc<Shared<T, C>>) -> Option<Option<Fed<T, C>>> {
+        if self.round == 0 {
+            self.collect(shared);
+            self.round = self.ready.len();
+        }
+        let turn = self.ready.pop_front()?;
+        self.round = self.round.saturating_sub(1);
+        let turn = match turn {
+            ENTRY => self.entry_turn(shared),
+            BATCH => self.batch_turn(shared),
+            key => self.source_turn(shared, key),
+        };
+        Some(match turn {
+            Turn::Yield(result) => Some(result),
+            Turn::Nothing => None,
+        })
+    }
+
+    fn entry_turn(&mut self, shared: &Arc<Shared<T, C>>) -> Turn<T, C> {
+        match self.entries.pop_front() {
+            None => Turn::Nothing,
+            Some(Entry::Value { name, value, context }) => Turn::Yield(Fed::Success {
+                sources: Sources::value(name),
+                value,
+                context,
+            }),
+            Some(Entry::Source { sub, context }) => self.place(shared, Box::new(sub), None, context, None).0,
+            Some(Entry::Arrived { sources, given, context }) => self.given(shared, sources, given, context, None).0,
+        }
+    }
+
+    fn batch_turn(&mut self, shared: &Arc<Shared<T, C>>) -> Turn<T, C> {
+        let Some(batch) = self.batches.front_mut() else { return Turn::Nothing };
+        let sources = Sources::link(&batch.link);
+        if let Some(given) = batch.items.next() {
+            batch.yielded += 1;
+            let context = if batch.items.len() == 0 && batch.end.is_none() {
+                let Some(batch) = self.batches.pop_front() else { return Turn::Nothing };
+                shared.lane.yielded(shared, batch.yielded);
+                batch.context
+            } else {
+                let context = batch.context.clone();
+                if batch.yielded >= 32 {
+                    shared.lane.yielded(shared, std::mem::take(&mut batch.yielded));
+                }
+                self.ready.push_back(BATCH);
+                context
+            };
+            return self.given(shared, sources, given, context, None).0;
+        }
+        let Some(batch) = self.batches.pop_front() else { return Turn::Nothing };
+        shared.lane.yielded(shared, batch.yielded);
+        match batch.end {
+            Some(exception) => Turn::Yield(Fed::IterationStop {
+                sources,
+                exception,
+                context: batch.context,
+            }),
+            None => Turn::Nothing,
+        }
+    }
+
+    fn source_turn(&mut self, shared: &Arc<Shared<T, C>>, key: u32) -> Turn<T, C> {
+        let Some(slot) = self.slots.get_mut(key) else { return Turn::Nothing };
+        slot.scheduled = false;
+        slot.link.begin_turn();
+        let step = {
+            let body = slot.body.as_mut();
+            let mut cx = Context::from_waker(&slot.waker);
+            guarded(|| body.step(&mut cx))
+        };
+        match step {
+            Ok(Poll::Pending) => Turn::Nothing,
+            Ok(Poll::Ready(Step::Item(given))) => {
+                if let Given::Error(error) = &given
+                    && slot.end_at_first_error
+                {
+                    let ended: BoxBody<T> = Box::pin(Ended(Some(Arc::clone(error))));
+                    let body = std::mem::replace(&mut slot.body, ended);
+                    drop_body(shared, body, &slot.link);
+                }
+                let sources = Sources::link(&slot.link);
+                let context = slot.context.clone();
+                let goes_on = match given {
+                    Given::Value(value) => {
+                        slot.scheduled = true;
+                        self.ready.push_back(key);
+                        return Turn::Yield(Fed::Success {
+                            sources,
+                            value,
+                            context,
+                        });
+                    }
+                    given => self.given(shared, sources, given, context, Some(key)),
+                };
+                if goes_on.1
+                    && let Some(slot) = self.slots.get_mut(key)
+                    && !slot.scheduled
+                {
+                    slot.scheduled = true;
+                    self.ready.push_back(key);
+                }
+                goes_on.0
+            }
+            Ok(Poll::Ready(Step::Only(given))) => {
+                let (sources, context) = self.end(shared, key);
+                self.given(shared, sources, given, context, None).0
+            }
+            Ok(Poll::Ready(Step::End(exception))) => {
+                let (sources, context) = self.end(shared, key);
+                Turn::Yield(Fed::IterationStop {
+                    sources,
+                    exception,
+                    context,
+                })
+            }
+            Err(panic) => {
+                if slot.link.kind == QueueInput::Function {
+                    let (sources, context) = self.end(shared, key);
+                    return Turn::Yield(Fed::Failure {
+                        sources,
+                        exception: panic,
+                        context,
+                    });
+                }
+                let ended: BoxBody<T> = Box::pin(Ended(Some(Arc::clone(&panic))));
+                let body = std::mem::replace(&mut slot.body, ended);
+                drop_body(shared, body, &slot.link);
+                slot.scheduled = true;
+                self.ready.push_back(key);
+                Turn::Yield(Fed::Failure {
+                    sources: Sources::link(&slot.link),
+                    exception: panic,
+                    context: slot.context.clone(),
+                })
+            }
+        }
+    }
+
+    /// Passes on what a source gave. The second answer is false if the source in slot `from` has to wait before it goes on.
+    fn given(
+        &mut self,
+        shared: &Arc<Shared<T, C>>,
+        sources: Sources,
+        given: Given<T>,
+        context: C,
+        from: Option<u32>,
+    ) -> (Turn<T, C>, bool) {
+        match given {
+            Given::Value(value) => (
+                Turn::Yield(Fed::Success {
+                    sources,
+                    value,
+                    context,
+                }),
+                true,
+            ),
+            Given::Error(exception) => (
+                Turn::Yield(Fed::Failure {
+                    sources,
+                    exception,
+                    context,
+                }),
+                true,
+            ),
+            Given::Source(sub) => self.place(shared, sub, Some(sources), context, from),
+        }
+    }
+
+    /// Opens a source where it belongs.
+    fn place(
+        &mut self,
+        shared: &Arc<Shared<T, C>>,
+        sub: Box<Sub<T>>,
+        parent: Option<Sources>,
+        context: C,
+        from: Option<u32>,
+    ) -> (Turn<T, C>, bool) {
+        let refused = match sub.place {
+            Place::Turn => None,
+            Place::Spawned | Place::OwnTask | Place::Lane => shared.runtime().err(),
+        };
+        if let Some(refused) = refused {
+            let mut sub = sub;
+            let link = Arc::new(shared.link(&mut sub, parent));
+            drop_body(shared, sub.body, &link);
+            return (
+                Turn::Yield(Fed::Failure {
+                    sources: Sources::link(&link),
+                    exception: Arc::new(refused),
+                    context,
+                }),
+                true,
+            );
+        }
+        match sub.place {
+            Place::Spawned => {
+                shared.running.count();
+                let started = shared.running.start(shared, *sub, parent, context, from);
+                (Turn::Nothing, started)
+            }
+            Place::Lane => {
+                let waits = shared.lane.add(shared, sub, parent, context, from);
+                (Turn::Nothing, !waits)
+            }
+            Place::Turn | Place::OwnTask => (Turn::Nothing, self.place_inline(shared, sub, parent, context, from)),
+        }
+    }
+
+    fn place_inline(
+        &mut self,
+        shared: &Arc<Shared<T, C>>,
+        sub: Box<Sub<T>>,
+        parent: Option<Sources>,
+        context: C,
+        from: Option<u32>,
+    ) -> bool {
+        if shared.depth_first
+            && let Some(key) = from
+            && let Some(sources) = &parent
+        {
+            if !shared.open.take_inline() {
+                // The source that is open goes on, and this one takes its place when it ends.
+                if let Some(slot) = self.slots.get_mut(key) {
+                    slot.below.push(Below::Fresh {
+                        sub,
+                        parent: sources.clone(),
+                        context,
+                    });
+                }
+                return true;
+            }
+            let opened = open(shared, sub, parent, key);
+            if let Some(slot) = self.slots.get_mut(key) {
+                let (body, link, end_at_first_error) = opened;
+                let below = Below::Begun {
+                    waker: std::mem::replace(&mut slot.waker, link.waker()),
+                    link: std::mem::replace(&mut slot.link, link),
+                    body: std::mem::replace(&mut slot.body, body),
+                    context: std::mem::replace(&mut slot.context, context),
+                    end_at_first_error: std::mem::replace(&mut slot.end_at_first_error, end_at_first_error),
+                };
+                slot.below.push(below);
+            }
+            return true;
+        }
+        if self.waiting.is_empty() && shared.open.take_inline() {
+            self.open_slot(shared, sub, parent, context);
+            return true;
+        }
+        // Not all that are open may be set aside: the last one goes on, and what it yields waits.
+        let resume = from.filter(|_| self.set_aside + 1 < self.slots.len());
+        self.set_aside += usize::from(resume.is_some());
+        self.waiting.push_back(Waiting {
+            sub,
+            parent,
+            context,
+            resume,
+        });
+        self.open_waiting(shared);
+        resume.is_none()
+    }
+
+    fn open_slot(&mut self, shared: &Arc<Shared<T, C>>, sub: Box<Sub<T>>, parent: Option<Sources>, context: C) {
+        let (body, link, end_at_first_error) = open(shared, sub, parent, 0);
+        let key = self.slots.insert(Slot {
+            body,
+            waker: link.waker(),
+            link,
+            context,
+            below: Vec::new(),
+            scheduled: true,
+            end_at_first_error,
+        });
+        if let Some(slot) = self.slots.get(key) {
+            slot.link.set_key(key);
+        }
+        self.ready.push_back(key);
+    }
+
+    /// Opens what waits for a place, as far as there are places.
+    fn open_waiting(&mut self, shared: &Arc<Shared<T, C>>) {
+        while !self.waiting.is_empty() && shared.open.take_inline() {
+            let next = if shared.depth_first {
+                self.waiting.pop_back()
+            } else {
+                self.waiting.pop_front()
+            };
+            let Some(next) = next else { return };
+            self.open_slot(shared, next.sub, next.parent, next.context);
+            if let Some(key) = next.resume {
+                self.set_aside -= 1;
+                if let Some(slot) = self.slots.get_mut(key)
+                    && !slot.scheduled
+                {
+                    slot.scheduled = true;
+                    self.ready.push_back(key);
+                }
+            }
+        }
+    }
+
+    /// Takes the source that has ended out of its slot, and lets what stands below it go on.
+    fn end(&mut self, shared: &Arc<Shared<T, C>>, key: u32) -> (Sources, C) {
+        let slot = self.slots.get_mut(key).expect("the source that has just taken its turn");
+        let (next, place_is_used) = match slot.below.pop() {
+            Some(Below::Begun {
+                body,
+                waker,
+                link,
+                context,
+                end_at_first_error,
+            }) => ((body, waker, link, context, end_at_first_error), false),
+            Some(Below::Fresh { sub, parent, context }) => {
+                let (body, link, end_at_first_error) = open(shared, sub, Some(parent), key);
+                ((body, link.waker(), link, context, end_at_first_error), true)
+            }
+            None => {
+                let slot = self.slots.remove(key).expect("the source that has just taken its turn");
+                drop_body(shared, slot.body, &slot.link);
+                self.gave_back(shared);
+                return (Sources::link(&slot.link), slot.context);
+            }
+        };
+        let body = std::mem::replace(&mut slot.body, next.0);
+        let waker = std::mem::replace(&mut slot.waker, next.1);
+        let link = std::mem::replace(&mut slot.link, next.2);
+        let context = std::mem::replace(&mut slot.context, next.3);
+        slot.end_at_first_error = next.4;
+        slot.scheduled = true;
+        self.ready.push_back(key);
+        drop(waker);
+        drop_body(shared, body, &link);
+        if !place_is_used {
+            self.gave_back(shared);
+        }
+        (Sources::link(&link), context)
+    }
+
+    fn gave_back(&mut self, shared: &Arc<Shared<T, C>>) {
+        let (_, lane_waits) = shared.open.give_back();
+        if lane_waits {
+            shared.lane.kick(shared);
+        }
+        if !self.waiting.is_empty() {
+            self.open_waiting(shared);
+        }
+    }
+
+    /// Moves all that was taken from its source already to `queued`. Sources stay where they are, or are dropped.
+    pub(crate) fn take_queued(&mut self, shared: &Arc<Shared<T, C>>, drop_sources: bool) {
+        self.collect(shared);
+        let mut kept = VecDeque::new();
+        for entry in std::mem::take(&mut self.entries) {
+            match entry {
+                Entry::Value { name, value, context } => self.queued.push_back(Fed::Success {
+                    sources: Sources::value(name),
+                    value,
+                    context,
+                }),
+                Entry::Arrived { sources, given, context } => {
+                    match result::of(sources, given, context) {
+                        Ok(fed) => self.queued.push_back(fed),
+                        Err((sources, sub, context)) => kept.push_back(Entry::Arrived {
+                            sources,
+                            given: Given::Source(sub),
+                            context,
+                        }),
+                    }
+                }
+                source @ Entry::Source { .. } => kept.push_back(source),
+            }
+        }
+        for mut batch in std::mem::take(&mut self.batches) {
+            let sources = Sources::link(&batch.link);
+            while let Some(given) = batch.items.next() {
+                batch.yielded += 1;
+                match result::of(sources.clone(), given, batch.context.clone()) {
+                    Ok(fed) => self.queued.push_back(fed),
+                    Err((sources, sub, context)) => kept.push_back(Entry::Arrived {
+                        sources,
+                        given: Given::Source(sub),
+                        context,
+                    }),
+                }
+            }
+            if let Some(exception) = batch.end {
+                self.queued.push_back(Fed::IterationStop {
+                    sources,
+                    exception,
+                    context: batch.context,
+                });
+            }
+            shared.lane.yielded(shared, batch.yielded);
+        }
+        let keys: Vec<u32> = self.slots.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.take_from_slot(shared, key, &mut kept);
+        }
+        if drop_sources {
+            for entry in kept.drain(..) {
+                drop(guarded(move || drop(entry)));
+            }
+        }
+        self.entries = kept;
+        self.ready.retain(|&turn| turn != ENTRY && turn != BATCH);
+        self.ready.extend(std::iter::repeat_n(ENTRY, self.entries.len()));
+        self.round = 0;
+    }
+
+    fn take_from_slot(&mut self, shared: &Arc<Shared<T, C>>, key: u32, kept: &mut VecDeque<Entry<T, C>>) {
+        while let Some(slot) = self.slots.get_mut(key) {
+            let Ok(Some(step)) = guarded(|| slot.body.as_mut().taken()) else { break };
+            match step {
+                Step::Item(given) | Step::Only(given) => {
+                    match result::of(Sources::link(&slot.link), given, slot.context.clone()) {
+                        Ok(fed) => self.queued.push_back(fed),
+                        Err((sources, sub, context)) => kept.push_back(Entry::Arrived {
+                            sources,
+                            given: Given::Source(sub),
+                            context,
+                        }),
+                    }
+                }
+                Step::End(exception) => {
+                    let (sources, context) = self.end(shared, key);
+                    self.queued.push_back(Fed::IterationStop {
+                        sources,
+                        exception,
+                        context,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Drops every source; what was taken from them already is in `queued`.
+    pub(crate) fn drop_sources(&mut self, shared: &Arc<Shared<T, C>>) {
+        self.ready.clear();
+        self.round = 0;
+        self.set_aside = 0;
+        for waiting in std::mem::take(&mut self.waiting) {
+            drop(guarded(move || drop(waiting)));
+        }
+        for slot in self.slots.drain_all() {
+            let Slot { body, link, below, .. } = slot;
+            drop_body(shared, body, &link);
+            for below in below.into_iter().rev() {
+                match below {
+                    Below::Begun { body, link, .. } => drop_body(shared, body, &link),
+                    Below::Fresh { sub, .. } => drop(guarded(move || drop(sub))),
+                }
+            }
+        }
+        shared.running.drop_waiting(shared);
+        shared.lane.drop_waiting(shared);
+    }
+}
+
+/// Makes the link of a source, and whatever it needs to be stepped from slot `key`.
+fn open<T: Send + 'static, C: Clone + Send + 'static>(
+    shared: &Arc<Shared<T, C>>,
+    mut sub: Box<Sub<T>>,
+    parent: Option<Sources>,
+    key: u32,
+) -> (BoxBody<T>, Arc<Link>, bool) {
+    let link = shared.link(&mut sub, parent).with_bell(&shared.bell);
+    link.set_key(key);
+    let Sub { body, place, end_at_first_error, .. } = *sub;
+    let body = if place == Place::OwnTask {
+        match own::start(shared, body) {
+            Ok(body) => body,
+            Err(no_runtime) => Box::pin(Ended(Some(Arc::new(no_runtime)))),
+        }
+    } else {
+        body
+    };
+    (body, Arc::new(link), end_at_first_error)
+}
+
+fn drop_body<T, C>(shared: &Shared<T, C>, body: Pin<Box<dyn super::body::Body<T>>>, link: &Arc<Link>) {
+    if let Err(panic) = guarded(move || drop(body)) {
+        shared.report("source panicked when it was dropped", &Sources::link(link), Some(&panic));
+    }
+}

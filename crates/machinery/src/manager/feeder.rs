@@ -1,0 +1,330 @@
+//! The side that sources go in at.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_core::Stream;
+
+use super::body::{FnBody, FutureBody, IterBody, StreamBody};
+use super::feed::{Feed, Given, IntoFeed, Place, Sub};
+use super::result::Added;
+use super::shared::{Entry, Shared};
+use super::sources::QueueInput;
+use crate::sync::atomic::Ordering;
+use crate::{Ctx, Event, Name, NoRuntime, SharedError};
+
+/// Takes sources for a manager, from any thread or task, the sources themselves included.
+///
+/// It is a handle: clones feed the same manager. Adding never waits, and costs the same however many sources there are. Futures and
+/// tasks run from then on; everything else is asked for its next item when its turn comes.
+///
+/// Sources are refused once the context of the manager is complete, and values once the stream of results has ended: the refusal is reported
+/// through the context's `Tramp`, and [`Added`] gives the source back.
+///
+/// # Drop
+///
+/// Dropping the last feeder is the same as [`set_as_finished_if_out_of_sources`](Self::set_as_finished_if_out_of_sources).
+///
+/// # Examples
+///
+/// ```
+/// use machinery::{Ctx, queue_manager};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let root = Ctx::beginning("feeding");
+/// let (feeder, mut results) = queue_manager::<u64>(&root).build();
+///
+/// feeder.add_value("one", 1);
+/// feeder.add_fn("two", || 2);
+/// feeder.add_iter("more", 3..5);
+/// feeder.add_future("soon", async { 5 });
+/// feeder.add_stream("stream", futures_util::stream::iter([6]));
+/// drop(feeder);
+///
+/// let mut sum = 0;
+/// while let Some(result) = results.next().await {
+///     sum += result.into_value().unwrap_or(0);
+/// }
+/// assert_eq!(sum, 21);
+/// # });
+/// ```
+pub struct QueueFeeder<T, C = ()> {
+    shared: Arc<Shared<T, C>>,
+    context: Option<C>,
+}
+
+impl<T, C> QueueFeeder<T, C>
+where
+    T: Send + 'static,
+    C: Clone + Send + 'static,
+{
+    pub(crate) fn new(shared: Arc<Shared<T, C>>) -> Self {
+        Self { shared, context: None }
+    }
+
+    /// A feeder of the same manager whose sources carry `context`.
+    ///
+    /// Every result of such a source, and of every source that it yields, has the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use machinery::{Ctx, queue_manager};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let root = Ctx::beginning("with a context value");
+    /// let (feeder, mut results) = queue_manager::<u32>(&root).make_empty_context(|| "nobody").build();
+    /// feeder.with_context("alice").add_value("age", 7);
+    /// feeder.add_value("age", 8);
+    /// assert_eq!(results.next().await.unwrap().context(), Some(&"alice"));
+    /// assert_eq!(results.next().await.unwrap().context(), Some(&"nobody"));
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn with_context(&self, context: C) -> Self {
+        let mut feeder = self.clone();
+        feeder.context = Some(context);
+        feeder
+    }
+
+    /// Adds a plain value.
+    #[doc(alias = "add_value")]
+    pub fn add_value(&self, name: impl Into<Name>, value: T) -> Added<T> {
+        let name = name.into();
+        match self.shared.put(Entry::Value {
+            name,
+            value,
+            context: self.context(),
+        }) {
+            Err(Entry::Value { name, value, .. }) => self.refused(&name, value),
+            _ => Added::Taken,
+        }
+    }
+
+    /// Adds an iterator, or something that can be made one, as a `Vec`.
+    ///
+    /// It is made one when its first turn comes. `next` is called where the results are consumed: what blocks is added with
+    /// [`add_blocking_iter`](Self::add_blocking_iter).
+    #[doc(alias = "add_sync_iterator")]
+    pub fn add_iter<I>(&self, name: impl Into<Name>, items: I) -> Added<I>
+    where
+        I: IntoIterator<Item: IntoFeed<T>, IntoIter: Send> + Send + 'static,
+    {
+        self.offer(name.into(), items, |items| {
+            Sub::new(QueueInput::Iterator, Place::Turn, IterBody::Fresh(Some(items)))
+        })
+    }
+
+    /// Adds an iterator whose `next` may block: it is made and stepped on a thread of the runtime's blocking pool.
+    pub fn add_blocking_iter<I>(&self, name: impl Into<Name>, items: I) -> Added<I>
+    where
+        I: IntoIterator<Item: IntoFeed<T>, IntoIter: Send> + Send + 'static,
+    {
+        self.offer(name.into(), items, |items| {
+            Sub::new(QueueInput::Iterator, Place::Lane, IterBody::Fresh(Some(items)))
+        })
+    }
+
+    /// Adds a function, which runs when its turn comes, where the results are consumed.
+    #[doc(alias = "add_sync_function")]
+    pub fn add_fn<F, R>(&self, name: impl Into<Name>, function: F) -> Added<F>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: IntoFeed<T> + 'static,
+    {
+        self.offer(name.into(), function, |function| {
+            Sub::new(QueueInput::Function, Place::Turn, FnBody(Some(function)))
+        })
+    }
+
+    /// Adds a function that may block: it runs on a thread of the runtime's blocking pool.
+    pub fn add_blocking_fn<F, R>(&self, name: impl Into<Name>, function: F) -> Added<F>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: IntoFeed<T> + 'static,
+    {
+        self.offer(name.into(), function, |function| {
+            Sub::new(QueueInput::Function, Place::Lane, FnBody(Some(function)))
+        })
+    }
+
+    /// Adds a stream, which is polled when its turn comes, where the results are consumed.
+    #[doc(alias = "add_async_generator")]
+    pub fn add_stream<S>(&self, name: impl Into<Name>, stream: S) -> Added<S>
+    where
+        S: Stream<Item: IntoFeed<T>> + Send + 'static,
+    {
+        self.offer(name.into(), stream, |stream| {
+            Sub::new(QueueInput::Stream, Place::Turn, StreamBody { stream })
+        })
+    }
+
+    /// Adds a future: it is spawned at once, or as soon as the limit on running futures allows.
+    ///
+    /// It is dropped when the context completes, and the stream of results ends only after that. Without a runtime it is refused.
+    #[doc(alias = "add_coroutine")]
+    pub fn add_future<F>(&self, name: impl Into<Name>, future: F) -> Added<F>
+    where
+        F: Future<Output: IntoFeed<T>> + Send + 'static,
+    {
+        self.offer_spawned(name.into(), future, |future| {
+            Sub::new(QueueInput::Future, Place::Spawned, FutureBody { future })
+        })
+    }
+
+    /// Adds whatever a [`Feed`] can be: a source with options, or a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use machinery::{Ctx, Feed, queue_manager};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let root = Ctx::beginning("with options");
+    /// let (feeder, _results) = queue_manager::<u32>(&root).build();
+    /// feeder.add("strict", Feed::iter(["1", "x", "2"].map(str::parse::<u32>)).end_at_first_error());
+    /// feeder.add("slow", Feed::iter(1..4).blocking());
+    /// feeder.add("ahead", Feed::stream(futures_util::stream::iter([1])).in_own_task());
+    /// # });
+    /// ```
+    pub fn add(&self, name: impl Into<Name>, feed: Feed<T>) -> Added<Feed<T>> {
+        let name = name.into();
+        match feed.0 {
+            Given::Value(value) => match self.add_value(name, value) {
+                Added::Taken => Added::Taken,
+                Added::Refused(value) => Added::Refused(Feed::value(value)),
+            },
+            Given::Error(error) => self.offer(name, error, |error| {
+                Sub::new(QueueInput::Function, Place::Turn, FnBody(Some(move || Feed(Given::Error(error)))))
+            }).map(|error| Feed(Given::Error(error))),
+            Given::Source(sub) if sub.place == Place::Spawned => {
+                self.offer_spawned(name, sub, |sub| *sub).map(|sub| Feed(Given::Source(sub)))
+            }
+            Given::Source(sub) => self.offer(name, sub, |sub| *sub).map(|sub| Feed(Given::Source(sub))),
+        }
+    }
+
+    /// Lets the manager stop once all sources are exhausted and everything has been yielded.
+    ///
+    /// It may be called at any time; sources may still be added until then, by the sources too.
+    pub fn set_as_finished_if_out_of_sources(&self) {
+        // Release: what this thread added before is seen by the consumer that finds the flag set.
+        self.shared.finished.store(true, Ordering::Release);
+        self.shared.bell.ring();
+    }
+
+    /// The context of the manager.
+    #[must_use]
+    pub fn ctx(&self) -> &Ctx {
+        &self.shared.ctx
+    }
+
+    /// While it is set no source takes a further step: what is queued is yielded, then the stream ends.
+    ///
+    /// Once it is cleared, the stream can be polled again and goes on where it was.
+    #[must_use]
+    pub fn breaker(&self) -> &Event {
+        &self.shared.breaker
+    }
+
+    fn context(&self) -> C {
+        self.context.clone().unwrap_or_else(|| (self.shared.empty)())
+    }
+
+    fn offer<S>(&self, name: Name, source: S, wrap: impl FnOnce(S) -> Sub<T>) -> Added<S> {
+        let context = self.context();
+        if self.shared.ctx.is_done() {
+            return self.refused(&name, source);
+        }
+        let first = {
+            let mut inbox = self.shared.inbox.lock();
+            if inbox.closed {
+                None
+            } else {
+                let first = inbox.entries.is_empty();
+                let mut sub = wrap(source);
+                sub.name = Some(name);
+                inbox.entries.push_back(Entry::Source { sub, context });
+                if first {
+                    drop(inbox);
+                    self.shared.bell.ring();
+                }
+                return Added::Taken;
+            }
+        };
+        match first {
+            None::<()> => self.refused(&name, source),
+            Some(()) => Added::Taken,
+        }
+    }
+
+    fn offer_spawned<S>(&self, name: Name, source: S, wrap: impl FnOnce(S) -> Sub<T>) -> Added<S> {
+        let context = self.context();
+        if let Err(no_runtime) = self.shared.runtime() {
+            return self.refused_without_runtime(&name, source, no_runtime);
+        }
+        if self.shared.ctx.is_done() {
+            return self.refused(&name, source);
+        }
+        {
+            let inbox = self.shared.inbox.lock();
+            if inbox.closed {
+                drop(inbox);
+                return self.refused(&name, source);
+            }
+            self.shared.running.count();
+        }
+        let mut sub = wrap(source);
+        sub.name = Some(name);
+        self.shared.running.start(&self.shared, sub, None, context, None);
+        Added::Taken
+    }
+
+    fn refused<S>(&self, name: &Name, source: S) -> Added<S> {
+        self.shared
+            .report_named("source refused: the queue manager has stopped", Some(name), None);
+        Added::Refused(source)
+    }
+
+    fn refused_without_runtime<S>(&self, name: &Name, source: S, error: NoRuntime) -> Added<S> {
+        let error: SharedError = Arc::new(error);
+        self.shared.report_named("source refused", Some(name), Some(&error));
+        Added::Refused(source)
+    }
+}
+
+impl<S> Added<S> {
+    fn map<R>(self, f: impl FnOnce(S) -> R) -> Added<R> {
+        match self {
+            Self::Taken => Added::Taken,
+            Self::Refused(source) => Added::Refused(f(source)),
+        }
+    }
+}
+
+impl<T, C: Clone> Clone for QueueFeeder<T, C> {
+    fn clone(&self) -> Self {
+        let context = self.context.clone();
+        self.shared.feeders.fetch_add(1, Ordering::Relaxed);
+        Self {
+            shared: Arc::clone(&self.shared),
+            context,
+        }
+    }
+}
+
+impl<T, C> Drop for QueueFeeder<T, C> {
+    fn drop(&mut self) {
+        // AcqRel: what every feeder added is seen by the consumer that finds none left.
+        if self.shared.feeders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.shared.bell.ring();
+        }
+    }
+}
+
+impl<T, C> fmt::Debug for QueueFeeder<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueFeeder").field("ctx", &self.shared.ctx).finish_non_exhaustive()
+    }
+}

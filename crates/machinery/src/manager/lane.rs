@@ -1,0 +1,507 @@
+//! Functions and iterators that block: a few long-lived workers on the runtime's blocking pool.
+//!
+//! A worker takes a source, steps it some way, and leaves what it yields in a cell of its own, from where the consumer fetches it. Sources
+//! that block in their turn go straight to the workers.
+//!
+//! Invariants:
+//!
+//! 1. A source is in `fresh` (never stepped), in `begun`, or in the hands of one worker. What a worker's cell holds of a source is
+//!    moved to `out` before the source leaves its hands, and the consumer fetches `out` and all cells in one critical section of
+//!    `out`, in that order: so the items of one source stay in order.
+//! 2. `live` counts the sources that have not ended; it goes down after the last item is in a cell, and whoever takes it to zero
+//!    rings the bell.
+//! 3. `buffered` counts the items that the consumer has not yielded. Workers leave once it reaches the buffer's size,
+//!    and `starved` says that they left work behind; the consumer calls them back at half that size. So no worker ever waits for the consumer,
+//!    and a runtime that shuts down waits for no worker.
+//! 4. `news` is true from the moment a worker has left something until the consumer begins to fetch.
+//!
+//! Lock order: `out`, then a cell. `state` is held alone.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use super::body::{Step, guarded};
+use super::feed::{Given, Place, Sub};
+use super::running::RuntimeGone;
+use super::shared::Shared;
+use super::sources::{Link, Sources};
+use crate::SharedError;
+use crate::ctx::Busy;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// How many steps a worker takes with one source before it looks for another one.
+const RUN: usize = 128;
+
+/// For how long a worker that has nothing to do waits for more before it leaves.
+const LINGER: Duration = Duration::from_millis(1);
+
+pub(crate) struct Lane<T, C> {
+    max: usize,
+    buffer: usize,
+    live: AtomicUsize,
+    buffered: AtomicUsize,
+    /// How many workers could be put to work, including those that are not there.
+    wanting: AtomicUsize,
+    starved: AtomicBool,
+    news: AtomicBool,
+    state: Mutex<State<T, C>>,
+    out: Mutex<Vec<Batch<T, C>>>,
+    cells: Box<[Mutex<Vec<Batch<T, C>>>]>,
+}
+
+struct State<T, C> {
+    fresh: VecDeque<Job<T, C>>,
+    begun: VecDeque<Job<T, C>>,
+    free_cells: Vec<usize>,
+    workers: usize,
+    parked: Vec<Thread>,
+    begun_next: bool,
+}
+
+struct Job<T, C> {
+    sub: Box<Sub<T>>,
+    link: Arc<Link>,
+    context: C,
+    /// The source in the consumer's hands that waits until this one has begun.
+    resume: Option<u32>,
+}
+
+/// Items of one source, in their order.
+pub(crate) struct Batch<T, C> {
+    pub(crate) link: Arc<Link>,
+    pub(crate) context: C,
+    pub(crate) items: Vec<Given<T>>,
+    pub(crate) end: Option<Option<SharedError>>,
+}
+
+impl<T, C> Lane<T, C> {
+    pub(crate) fn new(max: usize, buffer: usize) -> Self {
+        Self {
+            max,
+            buffer,
+            live: AtomicUsize::new(0),
+            buffered: AtomicUsize::new(0),
+            wanting: AtomicUsize::new(max),
+            starved: AtomicBool::new(false),
+            news: AtomicBool::new(false),
+            state: Mutex::new(State {
+                fresh: VecDeque::new(),
+                begun: VecDeque::new(),
+                free_cells: (0..max).collect(),
+                workers: 0,
+                parked: Vec::new(),
+                begun_next: false,
+            }),
+            out: Mutex::new(Vec::new()),
+            cells: (0..max).map(|_| Mutex::new(Vec::new())).collect(),
+        }
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::Acquire)
+    }
+
+    /// Whether so many sources wait for a worker that whoever yields more of them had better wait, too.
+    fn is_crowded(&self, state: &State<T, C>) -> bool {
+        state.fresh.len() > 2 * self.max
+    }
+
+    /// Moves what the workers have left to `batches`.
+    pub(crate) fn fetch(&self, batches: &mut VecDeque<Batch<T, C>>) -> usize {
+        if !self.news.swap(false, Ordering::AcqRel) {
+            return 0;
+        }
+        let before = batches.len();
+        let mut out = self.out.lock();
+        batches.extend(out.drain(..));
+        for cell in &self.cells {
+            batches.extend(cell.lock().drain(..));
+        }
+        batches.len() - before
+    }
+
+    fn announce(&self, shared: &Shared<T, C>) {
+        if !self.news.load(Ordering::Relaxed) && !self.news.swap(true, Ordering::AcqRel) {
+            shared.bell.ring();
+        }
+    }
+
+    fn uncount(&self, shared: &Shared<T, C>) {
+        if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
+            shared.bell.ring();
+        }
+    }
+
+    /// Drops the sources that no worker has in its hands.
+    pub(crate) fn drop_waiting(&self, shared: &Shared<T, C>) {
+        let jobs = {
+            let mut state = self.state.lock();
+            let mut jobs = std::mem::take(&mut state.fresh);
+            jobs.append(&mut state.begun);
+            jobs
+        };
+        for job in jobs {
+            self.drop_job(shared, job);
+        }
+    }
+
+    fn drop_job(&self, shared: &Shared<T, C>, job: Job<T, C>) {
+        let link = Arc::clone(&job.link);
+        if let Err(panic) = guarded(move || drop(job)) {
+            shared.report("source panicked when it was dropped", &Sources::link(&link), Some(&panic));
+        }
+        self.uncount(shared);
+    }
+}
+
+impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
+    /// Takes a source; says whether the one in slot `resume` had better wait for its next turn until the new one has begun.
+    pub(crate) fn add(
+        &self,
+        shared: &Arc<Shared<T, C>>,
+        sub: Box<Sub<T>>,
+        parent: Option<Sources>,
+        context: C,
+        resume: Option<u32>,
+    ) -> bool {
+        self.live.fetch_add(1, Ordering::Relaxed);
+        let mut job = Job::new(shared, sub, parent, context);
+        let (called, waits) = {
+            let mut state = self.state.lock();
+            let waits = resume.is_some() && self.is_crowded(&state);
+            if waits {
+                job.resume = resume;
+            }
+            state.fresh.push_back(job);
+            (self.call(&mut state), waits)
+        };
+        called.go(shared);
+        waits
+    }
+
+    /// Says that the consumer has yielded `count` items.
+    pub(crate) fn yielded(&self, shared: &Arc<Shared<T, C>>, count: usize) {
+        let left = self.buffered.fetch_sub(count, Ordering::AcqRel) - count;
+        if left <= self.buffer / 2 && self.starved.load(Ordering::Relaxed) {
+            self.kick(shared);
+        }
+    }
+
+    /// Calls the workers back to what they have left behind.
+    pub(crate) fn kick(&self, shared: &Arc<Shared<T, C>>) {
+        self.starved.store(false, Ordering::Relaxed);
+        loop {
+            let called = self.call(&mut self.state.lock());
+            if matches!(called, Called::Nobody) {
+                return;
+            }
+            let unparked = matches!(called, Called::Parked(_));
+            called.go(shared);
+            if unparked {
+                return;
+            }
+        }
+    }
+
+    /// Finds somebody for the work that lies about.
+    fn call(&self, state: &mut State<T, C>) -> Called {
+        if state.fresh.is_empty() && state.begun.is_empty() {
+            return Called::Nobody;
+        }
+        if let Some(thread) = state.parked.pop() {
+            return Called::Parked(thread);
+        }
+        let busy = state.workers;
+        if busy < self.max && busy < state.fresh.len() + state.begun.len() + busy {
+            if let Some(cell) = state.free_cells.pop() {
+                state.workers += 1;
+                self.wanting.store(self.max - state.workers, Ordering::Relaxed);
+                return Called::Absent(cell);
+            }
+        }
+        Called::Nobody
+    }
+
+    /// The next source for a worker; under the lock.
+    fn pick(&self, shared: &Shared<T, C>, state: &mut State<T, C>) -> Option<Job<T, C>> {
+        if self.buffered.load(Ordering::Acquire) >= self.buffer || shared.breaker.is_set() {
+            if !state.fresh.is_empty() || !state.begun.is_empty() {
+                self.starved.store(true, Ordering::SeqCst);
+            }
+            return None;
+        }
+        if shared.depth_first {
+            if !state.fresh.is_empty() && shared.open.take_in_lane() {
+                return state.fresh.pop_back();
+            }
+            return state.begun.pop_back();
+        }
+        // Those that have begun and those that have not take turns.
+        state.begun_next = !state.begun_next;
+        if state.begun_next && !state.begun.is_empty() {
+            return state.begun.pop_front();
+        }
+        if !state.fresh.is_empty() && shared.open.take_in_lane() {
+            return state.fresh.pop_front();
+        }
+        state.begun.pop_front()
+    }
+
+    fn put_back(&self, shared: &Arc<Shared<T, C>>, job: Option<Job<T, C>>, children: &mut Vec<Job<T, C>>) {
+        if job.is_none() && children.is_empty() {
+            return;
+        }
+        let called = {
+            let mut state = self.state.lock();
+            if let Some(job) = job {
+                state.begun.push_back(job);
+            }
+            let many = children.len() > 1 || !state.begun.is_empty() || !state.fresh.is_empty();
+            state.fresh.extend(children.drain(..));
+            // One source is for the worker that brings it.
+            if many { self.call(&mut state) } else { Called::Nobody }
+        };
+        called.go(shared);
+    }
+
+    /// Moves what a cell holds to where it stays in order with what other workers will leave.
+    fn flush(&self, cell: usize) {
+        let mut out = self.out.lock();
+        out.append(&mut self.cells[cell].lock());
+    }
+
+    /// Steps one source for a while.
+    fn run(&self, shared: &Arc<Shared<T, C>>, cell: usize, mut job: Job<T, C>, children: &mut Vec<Job<T, C>>) {
+        if let Some(key) = job.resume.take() {
+            shared.bell.ring_for(key);
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut spare = Some(job.context.clone());
+        for _ in 0..RUN {
+            if shared.ctx.is_done() {
+                self.flush(cell);
+                self.drop_job(shared, job);
+                return;
+            }
+            if self.buffered.load(Ordering::Relaxed) >= self.buffer || shared.breaker.is_set() {
+                break;
+            }
+            let (given, end) = match guarded(|| job.sub.body.as_mut().step(&mut cx)) {
+                Ok(Poll::Ready(Step::Item(given))) => (Some(given), None),
+                Ok(Poll::Ready(Step::Only(given))) => (Some(given), Some(None)),
+                Ok(Poll::Ready(Step::End(exception))) => (None, Some(Some(exception))),
+                Ok(Poll::Pending) => break,
+                Err(panic) => (
+                    Some(Given::Error(Arc::clone(&panic))),
+                    Some((job.sub.kind != super::QueueInput::Function).then_some(Some(panic))),
+                ),
+            };
+            let end = match (&given, end) {
+                (Some(Given::Error(error)), None) if job.sub.end_at_first_error => Some(Some(Some(Arc::clone(error)))),
+                (_, end) => end,
+            };
+            let given = match given {
+                Some(Given::Source(sub)) if sub.place == Place::Lane => {
+                    self.live.fetch_add(1, Ordering::Relaxed);
+                    children.push(Job::new(shared, sub, Some(Sources::link(&job.link)), job.context.clone()));
+                    if self.wanting.load(Ordering::Relaxed) > 0 && end.is_none() {
+                        self.put_back(shared, None, children);
+                    }
+                    None
+                }
+                given => given,
+            };
+            let ended = end.is_some();
+            let stop = end.flatten();
+            if given.is_some() || stop.is_some() {
+                self.leave_item(shared, cell, &job, given, stop, &mut spare);
+            }
+            if ended {
+                let Job { sub, link, .. } = job;
+                if let Err(panic) = guarded(move || drop(sub)) {
+                    shared.report("source panicked when it was dropped", &Sources::link(&link), Some(&panic));
+                }
+                let (inline_waits, lane_waits) = shared.open.give_back();
+                self.put_back(shared, None, children);
+                if inline_waits {
+                    shared.bell.ring();
+                }
+                if lane_waits {
+                    self.kick(shared);
+                }
+                self.uncount(shared);
+                return;
+            }
+        }
+        self.flush(cell);
+        self.put_back(shared, Some(job), children);
+    }
+
+    fn leave_item(
+        &self,
+        shared: &Shared<T, C>,
+        cell: usize,
+        job: &Job<T, C>,
+        given: Option<Given<T>>,
+        end: Option<Option<SharedError>>,
+        spare: &mut Option<C>,
+    ) {
+        if given.is_some() {
+            self.buffered.fetch_add(1, Ordering::AcqRel);
+        }
+        let context = spare.take().unwrap_or_else(|| job.context.clone());
+        *spare = {
+            let mut cell = self.cells[cell].lock();
+            let batch = match cell.last_mut() {
+                Some(batch) if Arc::ptr_eq(&batch.link, &job.link) => {
+                    batch.items.extend(given);
+                    batch.end = end;
+                    Some(context)
+                }
+                _ => {
+                    cell.push(Batch {
+                        link: Arc::clone(&job.link),
+                        context,
+                        items: given.into_iter().collect(),
+                        end,
+                    });
+                    None
+                }
+            };
+            batch
+        };
+        self.announce(shared);
+    }
+}
+
+impl<T, C> Job<T, C> {
+    fn new(shared: &Shared<T, C>, mut sub: Box<Sub<T>>, parent: Option<Sources>, context: C) -> Self {
+        Self {
+            link: Arc::new(shared.link(&mut sub, parent)),
+            sub,
+            context,
+            resume: None,
+        }
+    }
+}
+
+/// Somebody who was called to work.
+#[must_use]
+enum Called {
+    Nobody,
+    Parked(Thread),
+    Absent(usize),
+}
+
+impl Called {
+    fn go<T: Send + 'static, C: Clone + Send + 'static>(self, shared: &Arc<Shared<T, C>>) {
+        match self {
+            Self::Nobody => {}
+            Self::Parked(thread) => thread.unpark(),
+            Self::Absent(cell) => {
+                let worker = Worker {
+                    busy: Some(shared.ctx.busy()),
+                    shared: Arc::clone(shared),
+                    cell,
+                    began: false,
+                };
+                // Without a runtime, or on one that is gone, the worker is dropped, and its drop says so.
+                if let Ok(handle) = shared.runtime() {
+                    drop(handle.spawn_blocking(move || worker.work()));
+                }
+            }
+        }
+    }
+}
+
+struct Worker<T, C> {
+    shared: Arc<Shared<T, C>>,
+    cell: usize,
+    busy: Option<Busy>,
+    began: bool,
+}
+
+impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
+    fn work(mut self) {
+        self.began = true;
+        let shared = Arc::clone(&self.shared);
+        let lane = &shared.lane;
+        let mut children = Vec::new();
+        let mut lingered = false;
+        loop {
+            let job = {
+                let mut state = lane.state.lock();
+                match lane.pick(&shared, &mut state) {
+                    Some(job) => Some(job),
+                    None if !lingered && state.workers > 1 && !shared.ctx.is_done() => {
+                        state.parked.push(std::thread::current());
+                        None
+                    }
+                    None => {
+                        self.left(&mut state);
+                        break;
+                    }
+                }
+            };
+            if let Some(job) = job {
+                lingered = false;
+                lane.run(&shared, self.cell, job, &mut children);
+            } else {
+                lane.wanting.fetch_add(1, Ordering::Relaxed);
+                std::thread::park_timeout(LINGER);
+                lane.wanting.fetch_sub(1, Ordering::Relaxed);
+                let me = std::thread::current().id();
+                lane.state.lock().parked.retain(|thread| thread.id() != me);
+                lingered = true;
+            }
+        }
+        // What was starved before this worker had left is not missed: the consumer may have come to half the buffer meanwhile.
+        if lane.starved.load(Ordering::SeqCst)
+            && lane.buffered.load(Ordering::Acquire) <= lane.buffer / 2
+            && !shared.breaker.is_set()
+        {
+            lane.kick(&shared);
+        }
+    }
+}
+
+impl<T, C> Worker<T, C> {
+    fn left(&mut self, state: &mut State<T, C>) {
+        state.workers -= 1;
+        state.free_cells.push(self.cell);
+        self.shared
+            .lane
+            .wanting
+            .store(self.shared.lane.max - state.workers, Ordering::Relaxed);
+    }
+}
+
+impl<T, C> Drop for Worker<T, C> {
+    fn drop(&mut self) {
+        self.busy = None;
+        if self.began {
+            return;
+        }
+        // The runtime is gone: so are the sources.
+        let shared = Arc::clone(&self.shared);
+        let jobs = {
+            let mut state = shared.lane.state.lock();
+            self.left(&mut state);
+            let mut jobs = std::mem::take(&mut state.fresh);
+            jobs.append(&mut state.begun);
+            jobs
+        };
+        for job in jobs {
+            let Job { sub, link, context, .. } = job;
+            drop(guarded(move || drop(sub)));
+            if !shared.ctx.is_done() {
+                shared.arrive(&link, Given::Error(Arc::new(RuntimeGone)), context);
+            }
+            shared.lane.uncount(&shared);
+        }
+    }
+}

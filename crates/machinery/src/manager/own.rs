@@ -1,0 +1,150 @@
+//! Streams that run in a task of their own, a few items ahead of the consumer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::sync::mpsc;
+
+use super::body::{Body, BoxBody, Step, guarded};
+use super::feed::Given;
+use super::shared::Shared;
+use crate::NoRuntime;
+use crate::ctx::{Busy, Done};
+
+/// How many items such a stream is ahead.
+const AHEAD: usize = 16;
+
+/// Spawns the task; gives the end that the consumer reads.
+pub(crate) fn start<T, C>(shared: &Arc<Shared<T, C>>, body: BoxBody<T>) -> Result<BoxBody<T>, NoRuntime>
+where
+    T: Send + 'static,
+    C: Clone + Send + 'static,
+{
+    shared.runtime()?;
+    let (steps, items) = mpsc::channel(AHEAD);
+    shared.running.count();
+    let puller = Puller {
+        counted: Counted {
+            shared: Arc::clone(shared),
+            _busy: shared.ctx.busy(),
+        },
+        steps: Some(steps),
+        body: Some(body),
+        end: None,
+    };
+    drop(crate::spawn::spawn(&shared.ctx, puller.run()));
+    Ok(Box::pin(Ahead { items, ended: false }))
+}
+
+struct Counted<T, C> {
+    shared: Arc<Shared<T, C>>,
+    _busy: Busy,
+}
+
+impl<T, C> Drop for Counted<T, C> {
+    fn drop(&mut self) {
+        self.shared.running.uncount(&self.shared);
+    }
+}
+
+// The order of the fields is the order of their drops: the work is over before it is uncounted.
+struct Puller<T, C> {
+    body: Option<BoxBody<T>>,
+    steps: Option<mpsc::Sender<Step<T>>>,
+    end: Option<Step<T>>,
+    counted: Counted<T, C>,
+}
+
+impl<T: Send + 'static, C: Clone + Send + 'static> Puller<T, C> {
+    async fn run(mut self) {
+        let shared = Arc::clone(&self.counted.shared);
+        let Some(steps) = self.steps.take() else { return };
+        let mut done = shared.ctx.done();
+        while let Some(place) = until(&mut done, steps.reserve()).await {
+            let Ok(place) = place else { break };
+            // Nothing is taken from the stream while the breaker is set.
+            while shared.breaker.is_set() {
+                let resumed = shared.resumed.notified();
+                let mut resumed = std::pin::pin!(resumed);
+                resumed.as_mut().enable();
+                if shared.breaker.is_set() && until(&mut done, resumed).await.is_none() {
+                    break;
+                }
+            }
+            let step = match self.end.take() {
+                Some(end) => end,
+                None => match until(&mut done, self.step(&steps)).await.flatten() {
+                    Some(step) => step,
+                    None => break,
+                },
+            };
+            let last = matches!(step, Step::End(_));
+            place.send(step);
+            if last {
+                break;
+            }
+        }
+        let body = self.body.take();
+        drop(guarded(move || drop(body)));
+    }
+
+    /// The next step, or nothing once the consumer has dropped its end.
+    async fn step(&mut self, steps: &mpsc::Sender<Step<T>>) -> Option<Step<T>> {
+        let Self { body, end, .. } = self;
+        let body = body.as_mut()?;
+        let mut closed = std::pin::pin!(steps.closed());
+        std::future::poll_fn(move |cx| {
+            if closed.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(match guarded(|| body.as_mut().step(cx)) {
+                Ok(step) => ready!(step),
+                Err(panic) => {
+                    *end = Some(Step::End(Some(Arc::clone(&panic))));
+                    Step::Item(Given::Error(panic))
+                }
+            }))
+        })
+        .await
+    }
+}
+
+/// Waits for `future`, or gives nothing once the context is complete.
+async fn until<F: Future>(done: &mut Done, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| {
+        if Pin::new(&mut *done).poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+struct Ahead<T> {
+    items: mpsc::Receiver<Step<T>>,
+    ended: bool,
+}
+
+impl<T: Send> Body<T> for Ahead<T> {
+    fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step<T>> {
+        let this = self.get_mut();
+        let step = ready!(this.items.poll_recv(cx));
+        this.ended = matches!(step, None | Some(Step::End(_)));
+        Poll::Ready(step.unwrap_or_else(|| Step::End(Some(Arc::new(super::running::RuntimeGone)))))
+    }
+
+    fn taken(self: Pin<&mut Self>) -> Option<Step<T>> {
+        let this = self.get_mut();
+        if this.ended {
+            return None;
+        }
+        let step = this.items.try_recv().ok();
+        this.ended = matches!(step, Some(Step::End(_)));
+        step
+    }
+}
+
+impl<T> Unpin for Ahead<T> {}

@@ -1,0 +1,187 @@
+//! What a feeder, a streamer and everything that runs for them have in common.
+//!
+//! Invariants:
+//!
+//! 1. Whoever puts something into an empty `entries` rings the bell afterwards. The consumer takes `entries` whole, after it
+//!    has begun to collect, so that nothing is left in there without a call on its way.
+//! 2. Once `closed` is true nothing is put in any more. The consumer makes it true only in the critical section that found
+//!    `entries` empty, and after it has read every counter of `live` work as zero; such work is counted before the lock that adds it
+//!    is released, and is uncounted after its results have been put in.
+//! 3. Code of the user (conversions, clones and drops of values and context values, wakers) runs without any of these locks.
+//!
+//! Lock order: `Lane::out`, then a cell of the lane; every other lock here is held alone.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::bell::Bell;
+use super::feed::{Given, Sub};
+use super::lane::Lane;
+use super::running::Running;
+use super::sources::{Link, Sources};
+use crate::ctx::Report;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::{Ctx, Event, Name, NoRuntime, SharedError};
+
+pub(crate) struct Shared<T, C> {
+    pub(crate) ctx: Ctx,
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) inbox: Mutex<Inbox<T, C>>,
+    pub(crate) feeders: AtomicUsize,
+    pub(crate) finished: AtomicBool,
+    pub(crate) open: OpenLimit,
+    pub(crate) running: Running<T, C>,
+    pub(crate) lane: Lane<T, C>,
+    pub(crate) breaker: Event,
+    pub(crate) resumed: Notify,
+    pub(crate) depth_first: bool,
+    pub(crate) empty: Box<dyn Fn() -> C + Send + Sync>,
+    pub(crate) ids: AtomicU64,
+}
+
+pub(crate) struct Inbox<T, C> {
+    pub(crate) entries: VecDeque<Entry<T, C>>,
+    pub(crate) closed: bool,
+}
+
+/// Something that takes its turn once: a value, a source to open, or what a future or a task ended with.
+pub(crate) enum Entry<T, C> {
+    Value {
+        name: Name,
+        value: T,
+        context: C,
+    },
+    Source {
+        sub: Sub<T>,
+        context: C,
+    },
+    Arrived {
+        sources: Sources,
+        given: Given<T>,
+        context: C,
+    },
+}
+
+impl<T, C> Shared<T, C> {
+    /// Puts something in for the consumer, or gives it back if the stream has ended.
+    pub(crate) fn put(&self, entry: Entry<T, C>) -> Result<(), Entry<T, C>> {
+        let first = {
+            let mut inbox = self.inbox.lock();
+            if inbox.closed {
+                return Err(entry);
+            }
+            let first = inbox.entries.is_empty();
+            inbox.entries.push_back(entry);
+            first
+        };
+        if first {
+            self.bell.ring();
+        }
+        Ok(())
+    }
+
+    /// Puts in what a future or a task ended with; an error that nobody will read is reported.
+    pub(crate) fn arrive(&self, link: &Arc<Link>, given: Given<T>, context: C) {
+        let entry = Entry::Arrived {
+            sources: Sources::link(link),
+            given,
+            context,
+        };
+        if let Err(Entry::Arrived { given: Given::Error(error), sources, .. }) = self.put(entry) {
+            self.report("source failed after its stream had ended", &sources, Some(&error));
+        }
+    }
+
+    pub(crate) fn link(&self, sub: &mut Sub<T>, parent: Option<Sources>) -> Link {
+        Link::new(sub.kind, sub.name.take(), self.next_id(), parent)
+    }
+
+    fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn runtime(&self) -> Result<Handle, NoRuntime> {
+        self.ctx.runtime()
+    }
+
+    pub(crate) fn report(&self, what: &str, sources: &Sources, error: Option<&SharedError>) {
+        let nearest = sources.nearest();
+        self.report_named(what, nearest.name(), error);
+    }
+
+    pub(crate) fn report_named(&self, what: &str, name: Option<&Name>, error: Option<&SharedError>) {
+        let mut report = Report::new(&self.ctx, what);
+        if let Some(name) = name {
+            report = report.task(name);
+        }
+        if let Some(error) = error {
+            report = report.error(error);
+        }
+        report.send();
+    }
+
+    /// Whether no source will come any more, apart from those that sources yield.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire) || self.feeders.load(Ordering::Acquire) == 0
+    }
+}
+
+/// How many sources are open at once.
+///
+/// `used` counts them, those of the consumer and those of the lane together. Who is refused leaves its flag and tries once more, so
+/// that a place given back in between is not missed.
+pub(crate) struct OpenLimit {
+    max: usize,
+    used: AtomicUsize,
+    inline_waits: AtomicBool,
+    lane_waits: AtomicBool,
+}
+
+impl OpenLimit {
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            max,
+            used: AtomicUsize::new(0),
+            inline_waits: AtomicBool::new(false),
+            lane_waits: AtomicBool::new(false),
+        }
+    }
+
+    fn try_take(&self) -> bool {
+        self.used
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| (used < self.max).then_some(used + 1))
+            .is_ok()
+    }
+
+    fn take(&self, waits: &AtomicBool) -> bool {
+        if self.max == usize::MAX || self.try_take() {
+            return true;
+        }
+        waits.store(true, Ordering::SeqCst);
+        self.try_take()
+    }
+
+    pub(crate) fn take_inline(&self) -> bool {
+        self.take(&self.inline_waits)
+    }
+
+    pub(crate) fn take_in_lane(&self) -> bool {
+        self.take(&self.lane_waits)
+    }
+
+    /// Gives a place back; says whether the consumer, and the lane, want to hear of it.
+    pub(crate) fn give_back(&self) -> (bool, bool) {
+        if self.max == usize::MAX {
+            return (false, false);
+        }
+        self.used.fetch_sub(1, Ordering::SeqCst);
+        (
+            self.inline_waits.swap(false, Ordering::SeqCst),
+            self.lane_waits.swap(false, Ordering::SeqCst),
+        )
+    }
+}
