@@ -35,6 +35,9 @@ pub mod generator;
 pub mod holder;
 
 pub mod manager;
+pub use manager::{
+    Added, Feed, IntoFeed, QueueFeeder, QueueInput, QueueManagerResult, Sources, Streamer, queue_manager,
+};
 
 pub mod promise;
 pub use promise::{Promise, PromiseError};

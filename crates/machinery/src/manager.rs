@@ -168,10 +168,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> QueueManagerBuilder<T, C> {
         let shared = Arc::new(shared::Shared {
             ctx: guard.ctx(),
             bell: Arc::default(),
-            inbox: Mutex::new(shared::Inbox {
-                entries: std::collections::VecDeque::new(),
-                closed: false,
-            }),
+            inbox: Mutex::new(shared::Inbox { entries: std::collections::VecDeque::new(), closed: false }),
             feeders: AtomicUsize::new(1),
             finished: AtomicBool::new(false),
             open: shared::OpenLimit::new(self.max_open),
@@ -183,10 +180,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> QueueManagerBuilder<T, C> {
             empty: self.empty,
             ids: AtomicU64::new(0),
         });
-        (
-            QueueFeeder::new(Arc::clone(&shared)),
-            Streamer::new(shared, guard),
-        )
+        (QueueFeeder::new(Arc::clone(&shared)), Streamer::new(shared, guard))
     }
 }
 

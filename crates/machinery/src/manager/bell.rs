@@ -69,11 +69,7 @@ impl Bell {
         let waker = waker.clone();
         let (asleep, dropped) = {
             let mut state = self.state.lock();
-            if self.news.load(Ordering::Relaxed) {
-                (false, Some(waker))
-            } else {
-                (true, state.sleeper.replace(waker))
-            }
+            if self.news.load(Ordering::Relaxed) { (false, Some(waker)) } else { (true, state.sleeper.replace(waker)) }
         };
         drop(dropped);
         asleep

@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 
 use super::feed::{Given, IntoFeed};
 use crate::SharedError;
+use crate::error::panic_message;
 
 /// One step of a source.
 pub(crate) enum Step<T> {
@@ -79,20 +80,8 @@ impl std::error::Error for SourcePanicked {}
 
 /// Runs code of the user; a panic becomes an error with its message.
 pub(crate) fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, SharedError> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
-        let message: Box<str> = if let Some(text) = payload.downcast_ref::<&'static str>() {
-            (*text).into()
-        } else if let Some(text) = payload.downcast_ref::<String>() {
-            text.as_str().into()
-        } else {
-            "a payload that is no text".into()
-        };
-        // A payload whose drop panics must not take its catcher down.
-        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(second);
-        }
-        Arc::new(SourcePanicked { message }) as SharedError
-    })
+    catch_unwind(AssertUnwindSafe(f))
+        .map_err(|payload| Arc::new(SourcePanicked { message: panic_message(payload) }) as SharedError)
 }
 
 /// An iterator that begins when its first turn comes.

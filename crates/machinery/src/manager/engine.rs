@@ -52,13 +52,7 @@ struct Slot<T, C> {
 
 enum Below<T, C> {
     /// A source that was set aside for the one that it yielded.
-    Begun {
-        body: BoxBody<T>,
-        waker: Waker,
-        link: Arc<Link>,
-        context: C,
-        end_at_first_error: bool,
-    },
+    Begun { body: BoxBody<T>, waker: Waker, link: Arc<Link>, context: C, end_at_first_error: bool },
     /// A source for which there was no place.
     Fresh { sub: Box<Sub<T>>, parent: Sources, context: C },
 }
@@ -174,11 +168,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     fn entry_turn(&mut self, shared: &Arc<Shared<T, C>>) -> Turn<T, C> {
         match self.entries.pop_front() {
             None => Turn::Nothing,
-            Some(Entry::Value { name, value, context }) => Turn::Yield(Fed::Success {
-                sources: Sources::value(name),
-                value,
-                context,
-            }),
+            Some(Entry::Value { name, value, context }) => {
+                Turn::Yield(Fed::Success { sources: Sources::value(name), value, context })
+            }
             Some(Entry::Source { sub, context }) => self.place(shared, Box::new(sub), None, context, None).0,
             Some(Entry::Arrived { sources, given, context }) => self.given(shared, sources, given, context, None).0,
         }
@@ -206,11 +198,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         let Some(batch) = self.batches.pop_front() else { return Turn::Nothing };
         shared.lane.yielded(shared, batch.yielded);
         match batch.end {
-            Some(exception) => Turn::Yield(Fed::IterationStop {
-                sources,
-                exception,
-                context: batch.context,
-            }),
+            Some(exception) => Turn::Yield(Fed::IterationStop { sources, exception, context: batch.context }),
             None => Turn::Nothing,
         }
     }
@@ -240,11 +228,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                     Given::Value(value) => {
                         slot.scheduled = true;
                         self.ready.push_back(key);
-                        return Turn::Yield(Fed::Success {
-                            sources,
-                            value,
-                            context,
-                        });
+                        return Turn::Yield(Fed::Success { sources, value, context });
                     }
                     given => self.given(shared, sources, given, context, Some(key)),
                 };
@@ -263,20 +247,12 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             }
             Ok(Poll::Ready(Step::End(exception))) => {
                 let (sources, context) = self.end(shared, key);
-                Turn::Yield(Fed::IterationStop {
-                    sources,
-                    exception,
-                    context,
-                })
+                Turn::Yield(Fed::IterationStop { sources, exception, context })
             }
             Err(panic) => {
                 if slot.link.kind == QueueInput::Function {
                     let (sources, context) = self.end(shared, key);
-                    return Turn::Yield(Fed::Failure {
-                        sources,
-                        exception: panic,
-                        context,
-                    });
+                    return Turn::Yield(Fed::Failure { sources, exception: panic, context });
                 }
                 let ended: BoxBody<T> = Box::pin(Ended(Some(Arc::clone(&panic))));
                 let body = std::mem::replace(&mut slot.body, ended);
@@ -302,22 +278,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         from: Option<u32>,
     ) -> (Turn<T, C>, bool) {
         match given {
-            Given::Value(value) => (
-                Turn::Yield(Fed::Success {
-                    sources,
-                    value,
-                    context,
-                }),
-                true,
-            ),
-            Given::Error(exception) => (
-                Turn::Yield(Fed::Failure {
-                    sources,
-                    exception,
-                    context,
-                }),
-                true,
-            ),
+            Given::Value(value) => (Turn::Yield(Fed::Success { sources, value, context }), true),
+            Given::Error(exception) => (Turn::Yield(Fed::Failure { sources, exception, context }), true),
             Given::Source(sub) => self.place(shared, sub, Some(sources), context, from),
         }
     }
@@ -340,11 +302,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             let link = Arc::new(shared.link(&mut sub, parent));
             drop_body(shared, sub.body, &link);
             return (
-                Turn::Yield(Fed::Failure {
-                    sources: Sources::link(&link),
-                    exception: Arc::new(refused),
-                    context,
-                }),
+                Turn::Yield(Fed::Failure { sources: Sources::link(&link), exception: Arc::new(refused), context }),
                 true,
             );
         }
@@ -377,11 +335,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             if !shared.open.take_inline() {
                 // The source that is open goes on, and this one takes its place when it ends.
                 if let Some(slot) = self.slots.get_mut(key) {
-                    slot.below.push(Below::Fresh {
-                        sub,
-                        parent: sources.clone(),
-                        context,
-                    });
+                    slot.below.push(Below::Fresh { sub, parent: sources.clone(), context });
                 }
                 return true;
             }
@@ -406,12 +360,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         // Not all that are open may be set aside: the last one goes on, and what it yields waits.
         let resume = from.filter(|_| self.set_aside + 1 < self.slots.len());
         self.set_aside += usize::from(resume.is_some());
-        self.waiting.push_back(Waiting {
-            sub,
-            parent,
-            context,
-            resume,
-        });
+        self.waiting.push_back(Waiting { sub, parent, context, resume });
         self.open_waiting(shared);
         resume.is_none()
     }
@@ -436,11 +385,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     /// Opens what waits for a place, as far as there are places.
     fn open_waiting(&mut self, shared: &Arc<Shared<T, C>>) {
         while !self.waiting.is_empty() && shared.open.take_inline() {
-            let next = if shared.depth_first {
-                self.waiting.pop_back()
-            } else {
-                self.waiting.pop_front()
-            };
+            let next = if shared.depth_first { self.waiting.pop_back() } else { self.waiting.pop_front() };
             let Some(next) = next else { return };
             self.open_slot(shared, next.sub, next.parent, next.context);
             if let Some(key) = next.resume {
@@ -459,13 +404,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     fn end(&mut self, shared: &Arc<Shared<T, C>>, key: u32) -> (Sources, C) {
         let slot = self.slots.get_mut(key).expect("the source that has just taken its turn");
         let (next, place_is_used) = match slot.below.pop() {
-            Some(Below::Begun {
-                body,
-                waker,
-                link,
-                context,
-                end_at_first_error,
-            }) => ((body, waker, link, context, end_at_first_error), false),
+            Some(Below::Begun { body, waker, link, context, end_at_first_error }) => {
+                ((body, waker, link, context, end_at_first_error), false)
+            }
             Some(Below::Fresh { sub, parent, context }) => {
                 let (body, link, end_at_first_error) = open(shared, sub, Some(parent), key);
                 ((body, link.waker(), link, context, end_at_first_error), true)
@@ -508,21 +449,15 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         let mut kept = VecDeque::new();
         for entry in std::mem::take(&mut self.entries) {
             match entry {
-                Entry::Value { name, value, context } => self.queued.push_back(Fed::Success {
-                    sources: Sources::value(name),
-                    value,
-                    context,
-                }),
-                Entry::Arrived { sources, given, context } => {
-                    match result::of(sources, given, context) {
-                        Ok(fed) => self.queued.push_back(fed),
-                        Err((sources, sub, context)) => kept.push_back(Entry::Arrived {
-                            sources,
-                            given: Given::Source(sub),
-                            context,
-                        }),
-                    }
+                Entry::Value { name, value, context } => {
+                    self.queued.push_back(Fed::Success { sources: Sources::value(name), value, context })
                 }
+                Entry::Arrived { sources, given, context } => match result::of(sources, given, context) {
+                    Ok(fed) => self.queued.push_back(fed),
+                    Err((sources, sub, context)) => {
+                        kept.push_back(Entry::Arrived { sources, given: Given::Source(sub), context })
+                    }
+                },
                 source @ Entry::Source { .. } => kept.push_back(source),
             }
         }
@@ -532,19 +467,13 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 batch.yielded += 1;
                 match result::of(sources.clone(), given, batch.context.clone()) {
                     Ok(fed) => self.queued.push_back(fed),
-                    Err((sources, sub, context)) => kept.push_back(Entry::Arrived {
-                        sources,
-                        given: Given::Source(sub),
-                        context,
-                    }),
+                    Err((sources, sub, context)) => {
+                        kept.push_back(Entry::Arrived { sources, given: Given::Source(sub), context })
+                    }
                 }
             }
             if let Some(exception) = batch.end {
-                self.queued.push_back(Fed::IterationStop {
-                    sources,
-                    exception,
-                    context: batch.context,
-                });
+                self.queued.push_back(Fed::IterationStop { sources, exception, context: batch.context });
             }
             shared.lane.yielded(shared, batch.yielded);
         }
@@ -570,20 +499,14 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 Step::Item(given) | Step::Only(given) => {
                     match result::of(Sources::link(&slot.link), given, slot.context.clone()) {
                         Ok(fed) => self.queued.push_back(fed),
-                        Err((sources, sub, context)) => kept.push_back(Entry::Arrived {
-                            sources,
-                            given: Given::Source(sub),
-                            context,
-                        }),
+                        Err((sources, sub, context)) => {
+                            kept.push_back(Entry::Arrived { sources, given: Given::Source(sub), context })
+                        }
                     }
                 }
                 Step::End(exception) => {
                     let (sources, context) = self.end(shared, key);
-                    self.queued.push_back(Fed::IterationStop {
-                        sources,
-                        exception,
-                        context,
-                    });
+                    self.queued.push_back(Fed::IterationStop { sources, exception, context });
                 }
             }
         }

@@ -3,13 +3,12 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 
 use futures_core::Stream;
 
 use super::body::{Body, BoxBody, FnBody, FutureBody, IterBody, StreamBody};
 use super::sources::QueueInput;
+use crate::error::share;
 use crate::{Name, SharedError};
 
 /// What a source yields: a value, an error, or a source to go on with.
@@ -71,13 +70,7 @@ pub(crate) enum Place {
 
 impl<T> Sub<T> {
     pub(crate) fn new(kind: QueueInput, place: Place, body: impl Body<T> + 'static) -> Self {
-        Self {
-            body: Box::pin(body),
-            name: None,
-            kind,
-            place,
-            end_at_first_error: false,
-        }
+        Self { body: Box::pin(body), name: None, kind, place, end_at_first_error: false }
     }
 }
 
@@ -89,7 +82,7 @@ impl<T> Feed<T> {
 
     /// An error.
     pub fn error(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(Given::Error(shared(error.into())))
+        Self(Given::Error(share(error)))
     }
 
     fn source(kind: QueueInput, place: Place, body: impl Body<T> + 'static) -> Self {
@@ -262,13 +255,3 @@ impl<T, E: Into<Box<dyn Error + Send + Sync>>> IntoFeed<T> for Result<Feed<T>, E
         }
     }
 }
-
-/// An error that is shared already is not wrapped once more.
-fn shared(error: Box<dyn Error + Send + Sync>) -> SharedError {
-    match error.downcast::<SharedError>() {
-        Ok(error) => *error,
-        Err(error) => Arc::from(error),
-    }
-}
-
-pub(crate) type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;

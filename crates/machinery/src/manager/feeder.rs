@@ -89,14 +89,9 @@ where
     }
 
     /// Adds a plain value.
-    #[doc(alias = "add_value")]
     pub fn add_value(&self, name: impl Into<Name>, value: T) -> Added<T> {
         let name = name.into();
-        match self.shared.put(Entry::Value {
-            name,
-            value,
-            context: self.context(),
-        }) {
+        match self.shared.put(Entry::Value { name, value, context: self.context() }) {
             Err(Entry::Value { name, value, .. }) => self.refused(&name, value),
             _ => Added::Taken,
         }
@@ -155,9 +150,7 @@ where
     where
         S: Stream<Item: IntoFeed<T>> + Send + 'static,
     {
-        self.offer(name.into(), stream, |stream| {
-            Sub::new(QueueInput::Stream, Place::Turn, StreamBody { stream })
-        })
+        self.offer(name.into(), stream, |stream| Sub::new(QueueInput::Stream, Place::Turn, StreamBody { stream }))
     }
 
     /// Adds a future: it is spawned at once, or as soon as the limit on running futures allows.
@@ -195,9 +188,11 @@ where
                 Added::Taken => Added::Taken,
                 Added::Refused(value) => Added::Refused(Feed::value(value)),
             },
-            Given::Error(error) => self.offer(name, error, |error| {
-                Sub::new(QueueInput::Function, Place::Turn, FnBody(Some(move || Feed(Given::Error(error)))))
-            }).map(|error| Feed(Given::Error(error))),
+            Given::Error(error) => self
+                .offer(name, error, |error| {
+                    Sub::new(QueueInput::Function, Place::Turn, FnBody(Some(move || Feed(Given::Error(error)))))
+                })
+                .map(|error| Feed(Given::Error(error))),
             Given::Source(sub) if sub.place == Place::Spawned => {
                 self.offer_spawned(name, sub, |sub| *sub).map(|sub| Feed(Given::Source(sub)))
             }
@@ -282,8 +277,7 @@ where
     }
 
     fn refused<S>(&self, name: &Name, source: S) -> Added<S> {
-        self.shared
-            .report_named("source refused: the queue manager has stopped", Some(name), None);
+        self.shared.report_named("source refused: the queue manager has stopped", Some(name), None);
         Added::Refused(source)
     }
 
@@ -307,10 +301,7 @@ impl<T, C: Clone> Clone for QueueFeeder<T, C> {
     fn clone(&self) -> Self {
         let context = self.context.clone();
         self.shared.feeders.fetch_add(1, Ordering::Relaxed);
-        Self {
-            shared: Arc::clone(&self.shared),
-            context,
-        }
+        Self { shared: Arc::clone(&self.shared), context }
     }
 }
 

@@ -363,12 +363,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
                     Some(context)
                 }
                 _ => {
-                    cell.push(Batch {
-                        link: Arc::clone(&job.link),
-                        context,
-                        items: given.into_iter().collect(),
-                        end,
-                    });
+                    cell.push(Batch { link: Arc::clone(&job.link), context, items: given.into_iter().collect(), end });
                     None
                 }
             };
@@ -380,12 +375,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
 
 impl<T, C> Job<T, C> {
     fn new(shared: &Shared<T, C>, mut sub: Box<Sub<T>>, parent: Option<Sources>, context: C) -> Self {
-        Self {
-            link: Arc::new(shared.link(&mut sub, parent)),
-            sub,
-            context,
-            resume: None,
-        }
+        Self { link: Arc::new(shared.link(&mut sub, parent)), sub, context, resume: None }
     }
 }
 
@@ -403,12 +393,7 @@ impl Called {
             Self::Nobody => {}
             Self::Parked(thread) => thread.unpark(),
             Self::Absent(cell) => {
-                let worker = Worker {
-                    busy: Some(shared.ctx.busy()),
-                    shared: Arc::clone(shared),
-                    cell,
-                    began: false,
-                };
+                let worker = Worker { busy: Some(shared.ctx.busy()), shared: Arc::clone(shared), cell, began: false };
                 // Without a runtime, or on one that is gone, the worker is dropped, and its drop says so.
                 if let Ok(handle) = shared.runtime() {
                     drop(handle.spawn_blocking(move || worker.work()));
@@ -473,10 +458,7 @@ impl<T, C> Worker<T, C> {
     fn left(&mut self, state: &mut State<T, C>) {
         state.workers -= 1;
         state.free_cells.push(self.cell);
-        self.shared
-            .lane
-            .wanting
-            .store(self.shared.lane.max - state.workers, Ordering::Relaxed);
+        self.shared.lane.wanting.store(self.shared.lane.max - state.workers, Ordering::Relaxed);
     }
 }
 

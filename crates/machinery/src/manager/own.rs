@@ -26,10 +26,7 @@ where
     let (steps, items) = mpsc::channel(AHEAD);
     shared.running.count();
     let puller = Puller {
-        counted: Counted {
-            shared: Arc::clone(shared),
-            _busy: shared.ctx.busy(),
-        },
+        counted: Counted { shared: Arc::clone(shared), _busy: shared.ctx.busy() },
         steps: Some(steps),
         body: Some(body),
         end: None,

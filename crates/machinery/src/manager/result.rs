@@ -157,11 +157,7 @@ impl<S> Added<S> {
 pub(crate) fn of<T, C>(sources: Sources, given: Given<T>, context: C) -> Result<QueueManagerResult<T, C>, SubOf<T, C>> {
     match given {
         Given::Value(value) => Ok(QueueManagerResult::Success { sources, value, context }),
-        Given::Error(exception) => Ok(QueueManagerResult::Failure {
-            sources,
-            exception,
-            context,
-        }),
+        Given::Error(exception) => Ok(QueueManagerResult::Failure { sources, exception, context }),
         Given::Source(sub) => Err((sources, sub, context)),
     }
 }

@@ -19,7 +19,6 @@ use super::body::{BoxBody, Step, guarded};
 use super::feed::{Given, Sub};
 use super::shared::Shared;
 use super::sources::{Link, QueueInput, Sources};
-use crate::SharedError;
 use crate::ctx::{Busy, Done};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -56,14 +55,7 @@ impl<T, C> Unpin for Run<T, C> {}
 
 impl<T, C> Running<T, C> {
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            live: AtomicUsize::new(0),
-            state: Mutex::new(State {
-                running: 0,
-                waiting: VecDeque::new(),
-            }),
-        }
+        Self { limit, live: AtomicUsize::new(0), state: Mutex::new(State { running: 0, waiting: VecDeque::new() }) }
     }
 
     pub(crate) fn count(&self) {
@@ -176,8 +168,7 @@ impl<T, C> Run<T, C> {
         if let Some(body) = self.body.take()
             && let Err(panic) = guarded(move || drop(body))
         {
-            self.shared
-                .report("source panicked when it was dropped", &Sources::link(&self.link), Some(&panic));
+            self.shared.report("source panicked when it was dropped", &Sources::link(&self.link), Some(&panic));
         }
     }
 }
@@ -190,10 +181,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Future for Run<T, C> {
         loop {
             if this.shared.ctx.is_done() && !this.ending {
                 this.ending = true;
-                let waits = this
-                    .body
-                    .as_mut()
-                    .is_some_and(|body| guarded(|| body.as_mut().stop()).unwrap_or(false));
+                let waits = this.body.as_mut().is_some_and(|body| guarded(|| body.as_mut().stop()).unwrap_or(false));
                 if !waits {
                     this.drop_body();
                 }
@@ -269,4 +257,3 @@ impl fmt::Display for RuntimeGone {
 }
 
 impl std::error::Error for RuntimeGone {}
-

@@ -22,10 +22,9 @@ use super::feed::{Given, Sub};
 use super::lane::Lane;
 use super::running::Running;
 use super::sources::{Link, Sources};
-use crate::ctx::Report;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::{Ctx, Event, Name, NoRuntime, SharedError};
+use crate::{Ctx, Event, Name, NoRuntime, Report, SharedError};
 
 pub(crate) struct Shared<T, C> {
     pub(crate) ctx: Ctx,
@@ -50,20 +49,9 @@ pub(crate) struct Inbox<T, C> {
 
 /// Something that takes its turn once: a value, a source to open, or what a future or a task ended with.
 pub(crate) enum Entry<T, C> {
-    Value {
-        name: Name,
-        value: T,
-        context: C,
-    },
-    Source {
-        sub: Sub<T>,
-        context: C,
-    },
-    Arrived {
-        sources: Sources,
-        given: Given<T>,
-        context: C,
-    },
+    Value { name: Name, value: T, context: C },
+    Source { sub: Sub<T>, context: C },
+    Arrived { sources: Sources, given: Given<T>, context: C },
 }
 
 impl<T, C> Shared<T, C> {
@@ -86,11 +74,7 @@ impl<T, C> Shared<T, C> {
 
     /// Puts in what a future or a task ended with; an error that nobody will read is reported.
     pub(crate) fn arrive(&self, link: &Arc<Link>, given: Given<T>, context: C) {
-        let entry = Entry::Arrived {
-            sources: Sources::link(link),
-            given,
-            context,
-        };
+        let entry = Entry::Arrived { sources: Sources::link(link), given, context };
         if let Err(Entry::Arrived { given: Given::Error(error), sources, .. }) = self.put(entry) {
             self.report("source failed after its stream had ended", &sources, Some(&error));
         }
@@ -152,9 +136,7 @@ impl OpenLimit {
     }
 
     fn try_take(&self) -> bool {
-        self.used
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| (used < self.max).then_some(used + 1))
-            .is_ok()
+        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| (used < self.max).then_some(used + 1)).is_ok()
     }
 
     fn take(&self, waits: &AtomicBool) -> bool {
@@ -179,9 +161,6 @@ impl OpenLimit {
             return (false, false);
         }
         self.used.fetch_sub(1, Ordering::SeqCst);
-        (
-            self.inline_waits.swap(false, Ordering::SeqCst),
-            self.lane_waits.swap(false, Ordering::SeqCst),
-        )
+        (self.inline_waits.swap(false, Ordering::SeqCst), self.lane_waits.swap(false, Ordering::SeqCst))
     }
 }

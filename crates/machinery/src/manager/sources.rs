@@ -210,24 +210,12 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(kind: QueueInput, name: Option<Name>, id: u64, parent: Option<Sources>) -> Self {
-        Self {
-            kind,
-            queued: AtomicBool::new(false),
-            key: AtomicU32::new(u32::MAX),
-            id,
-            name,
-            parent,
-            bell: None,
-        }
+        Self { kind, queued: AtomicBool::new(false), key: AtomicU32::new(u32::MAX), id, name, parent, bell: None }
     }
 
     pub(crate) fn with_bell(mut self, bell: &Arc<Bell>) -> Self {
         self.bell = Some(Arc::clone(bell));
         self
-    }
-
-    pub(crate) fn name(&self) -> Option<&Name> {
-        self.name.as_ref()
     }
 
     pub(crate) fn set_key(&self, key: u32) {

@@ -12,7 +12,6 @@ use tokio::task::coop;
 use super::QueueManagerResult;
 use super::engine::Engine;
 use super::shared::Shared;
-use super::sources::Sources;
 use crate::ctx::Done;
 use crate::event::EventWait;
 use crate::{Ctx, CtxGuard, Event, SharedError};
@@ -252,11 +251,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
         self.engine.take_queued(&self.shared, true);
         self.engine.drop_sources(&self.shared);
         self.shared.resumed.notify_waiters();
-        let exception = self
-            .shared
-            .ctx
-            .completion()
-            .map(|completion| Arc::new(completion) as SharedError);
+        let exception = self.shared.ctx.completion().map(|completion| Arc::new(completion) as SharedError);
         QueueManagerResult::Stopped { exception }
     }
 
@@ -312,8 +307,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
         self.shared.bell.leave();
         for result in self.engine.queued.drain(..) {
             if let QueueManagerResult::Failure { sources, exception, .. } = &result {
-                self.shared
-                    .report("source failed and nobody read its failure", sources, Some(exception));
+                self.shared.report("source failed and nobody read its failure", sources, Some(exception));
             }
             drop(super::body::guarded(move || drop(result)));
         }
