@@ -5,6 +5,7 @@ pub(crate) mod callbacks;
 mod completion;
 mod deadline;
 mod done;
+mod family;
 mod guard;
 mod node;
 mod notify;
@@ -30,6 +31,7 @@ pub use done::{Done, Drained, Run};
 pub use guard::{Canceller, Close, CtxGuard};
 pub use options::CtxOptions;
 
+use family::NodeRef;
 use node::Node;
 use options::Above;
 
@@ -65,7 +67,7 @@ use crate::{Name, NoRuntime, SharedError};
 /// ```
 #[doc(alias = "CTX")]
 #[derive(Clone)]
-pub struct Ctx(pub(crate) Arc<Node>);
+pub struct Ctx(pub(crate) NodeRef);
 
 impl Ctx {
     /// Makes a root. It remembers the Tokio runtime in which it is made, if there is one.
@@ -338,7 +340,7 @@ impl Ctx {
 
 impl PartialEq for Ctx {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        self.0 == other.0
     }
 }
 
@@ -346,7 +348,7 @@ impl Eq for Ctx {}
 
 impl Hash for Ctx {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(&self.0).hash(state);
+        self.0.address().hash(state);
     }
 }
 

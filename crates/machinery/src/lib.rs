@@ -1,5 +1,5 @@
 //! A tree of named contexts on which every task, timer, queue and stream of a Tokio program hangs.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod alarm;
 mod contain;

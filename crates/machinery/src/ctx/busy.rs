@@ -8,10 +8,8 @@
 //!
 //! A task on a context that is busy already costs one lock; a context without tasks pays nothing.
 
-use std::sync::Arc;
-
 use super::Ctx;
-use super::node::Node;
+use super::family::NodeRef;
 use super::notify::wake_all;
 
 /// One piece of work below a context; `drained()` of that context and of all above waits until it is dropped.
@@ -39,22 +37,22 @@ impl Drop for Busy {
 }
 
 enum Step {
-    Enter(Arc<Node>),
-    Commit(Arc<Node>),
+    Enter(NodeRef),
+    Commit(NodeRef),
 }
 
-impl Node {
-    fn acquire(self: &Arc<Self>) {
+impl NodeRef {
+    fn acquire(&self) {
         if self.join_if_busy() {
             return;
         }
-        let mut steps = vec![Step::Enter(Arc::clone(self))];
+        let mut steps = vec![Step::Enter(self.clone())];
         while let Some(step) = steps.pop() {
             match step {
                 Step::Enter(node) => {
                     if !node.join_if_busy() {
-                        steps.push(Step::Commit(Arc::clone(&node)));
-                        steps.extend(node.parents().map(|parent| Step::Enter(Arc::clone(parent))));
+                        steps.push(Step::Commit(node.clone()));
+                        steps.extend(node.parents().map(|parent| Step::Enter(parent.clone())));
                     }
                 }
                 Step::Commit(node) => {
@@ -86,8 +84,8 @@ impl Node {
         }
     }
 
-    fn release(self: &Arc<Self>) {
-        let mut idle = vec![Arc::clone(self)];
+    fn release(&self) {
+        let mut idle = vec![self.clone()];
         let mut wakers = Vec::new();
         while let Some(node) = idle.pop() {
             {

@@ -11,10 +11,10 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::node::{DONE, HANDED, Node, WATCHED};
+use super::family::NodeRef;
+use super::node::HANDED;
 use super::notify::wake_all;
 use super::wakers::{WaiterKey, WakerSet};
 use super::{Completion, Ctx};
@@ -173,37 +173,28 @@ impl Callbacks {
     }
 }
 
-impl Node {
-    /// Makes a sweep take the lock of this node. Answers false where it is done already. The caller holds the lock.
-    pub(super) fn set_watched(&self) -> bool {
-        let mut state = self.state.load(Ordering::Relaxed);
-        if state & (WATCHED | DONE) == 0 {
-            state = self.state.fetch_or(WATCHED, Ordering::AcqRel);
-        }
-        state & DONE == 0
-    }
-
-    fn add_callback(self: &Arc<Self>, callback: Callback) -> CallbackId {
+impl NodeRef {
+    fn add_callback(&self, callback: Callback) -> CallbackId {
         if !self.is_done() {
             let mut links = self.links.lock();
             if self.set_watched() {
                 let watch = links.watch();
                 let id = watch.callbacks.get_or_insert_with(|| Box::new(Callbacks::new())).push(callback);
                 if self.state.load(Ordering::Relaxed) & HANDED != 0 && watch.keep_alive.is_none() {
-                    watch.keep_alive = Some(Arc::clone(self));
+                    watch.keep_alive = Some(self.clone());
                 }
                 return id;
             }
         }
-        let ctx = Ctx(Arc::clone(self));
+        let ctx = Ctx(self.clone());
         if let Some(completion) = ctx.completion() {
             callback.run(&ctx, &completion);
         }
         CallbackId { registry: 0, order: 0 }
     }
 
-    pub(super) fn run_callbacks(self: &Arc<Self>) {
-        let ctx = Ctx(Arc::clone(self));
+    pub(super) fn run_callbacks(&self) {
+        let ctx = Ctx(self.clone());
         let Some(completion) = ctx.completion() else {
             return;
         };
@@ -218,7 +209,7 @@ impl Node {
         }
     }
 
-    fn end_of_callback(self: &Arc<Self>, change: impl FnOnce(&mut Callbacks)) {
+    fn end_of_callback(&self, change: impl FnOnce(&mut Callbacks)) {
         let mut wakers = Vec::new();
         {
             let mut links = self.links.lock();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::family::NodeRef;
 use super::node::Node;
 use crate::{Name, SharedError, time};
 
@@ -40,7 +41,7 @@ pub(super) struct Record {
     pub(super) name: Name,
     pub(super) prefix: Option<Name>,
     /// Where the path goes on. Not the node itself: that one holds this record.
-    pub(super) parent: Option<Arc<Node>>,
+    pub(super) parent: Option<NodeRef>,
     pub(super) location: &'static Location<'static>,
     pub(super) at: Instant,
 }

@@ -6,8 +6,12 @@
 //! 2. While there are entries and the runtime lives, the driver sleeps until the earliest of them at the latest.
 //! 3. The driver never sleeps longer than [`HOP`], as far away timers are where timer wheels break.
 //!
+//! 4. The pointers in the map are followed under its lock only, and a node leaves the map before it is freed.
+//!
 //! The lock is a leaf: nothing is locked, and no user code runs, while it is held. Contexts are completed, and
 //! callbacks run, in the driver's own task and never inside Tokio's timer driver.
+
+#![expect(unsafe_code, reason = "follows the pointers of its map under the lock of the map")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -21,7 +25,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 
 use super::completion::Cause;
-use super::node::Node;
+use super::family::{NodePtr, NodeRef};
 use crate::sync::Mutex;
 use crate::{spawn, time};
 
@@ -35,14 +39,14 @@ pub(super) struct Timers {
 
 #[derive(Default)]
 struct Shared {
-    entries: BTreeMap<(Instant, u64), Weak<Node>>,
+    entries: BTreeMap<(Instant, u64), NodePtr>,
     next: u64,
     /// Wakes the driver, where it sleeps until `until`.
     sleeper: Option<Waker>,
     until: Option<Instant>,
 }
 
-/// A context's place among the timers of its runtime. Its drop takes the entry out.
+/// A context's place among the timers of its runtime.
 pub(super) struct Timer {
     timers: Arc<Timers>,
     key: (Instant, u64),
@@ -88,10 +92,10 @@ impl Timers {
 }
 
 impl Timer {
-    pub(super) fn arm(&self, node: &Arc<Node>) {
+    pub(super) fn arm(&self, node: &NodeRef) {
         let sleeper = {
             let mut shared = self.timers.shared.lock();
-            shared.entries.insert(self.key, Arc::downgrade(node));
+            shared.entries.insert(self.key, node.pointer());
             if shared.until.is_none_or(|until| self.key.0 < until) { shared.sleeper.take() } else { None }
         };
         if let Some(sleeper) = sleeper {
@@ -104,14 +108,7 @@ impl Timer {
     }
 
     pub(super) fn disarm(&self) {
-        let entry = self.timers.shared.lock().entries.remove(&self.key);
-        drop(entry);
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        self.disarm();
+        self.timers.shared.lock().entries.remove(&self.key);
     }
 }
 
@@ -122,16 +119,18 @@ struct Driver {
 }
 
 impl Driver {
-    fn take_due(&self) -> Vec<Weak<Node>> {
+    fn take_due(&self) -> Vec<NodeRef> {
+        let now = time::now();
+        let mut due = Vec::new();
         let mut shared = self.timers.shared.lock();
-        let first = shared.entries.keys().next().map(|key| key.0);
-        if first.is_none_or(|first| first > time::now()) {
-            return Vec::new();
+        while let Some(entry) = shared.entries.first_entry()
+            && entry.key().0 <= now
+        {
+            let node = entry.remove();
+            // SAFETY: it was in the map, whose lock is held, and a node leaves the map before it is freed.
+            due.extend(unsafe { node.upgrade() });
         }
-        let later = shared.entries.split_off(&(time::now(), u64::MAX));
-        let due = std::mem::replace(&mut shared.entries, later);
-        drop(shared);
-        due.into_values().collect()
+        due
     }
 }
 
@@ -144,7 +143,6 @@ impl Future for Driver {
                 .take_due()
                 .into_iter()
                 .filter_map(|node| {
-                    let node = node.upgrade()?;
                     let made_at =
                         node.fixed.as_ref().map_or(node.made_at, |fixed| fixed.deadline_set_at.unwrap_or(node.made_at));
                     node.settle(Cause::DeadlinePassed, made_at)

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use pin_project_lite::pin_project;
 
+use super::family::NodeRef;
 use super::node::{Links, Node};
 use super::wakers::{WaiterKey, WakerSet};
 use super::{Completion, Ctx};
@@ -43,7 +43,7 @@ use super::{Completion, Ctx};
 /// ```
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Done {
-    node: Arc<Node>,
+    node: NodeRef,
     key: Option<WaiterKey>,
 }
 
@@ -69,7 +69,7 @@ pub struct Done {
 /// ```
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Drained {
-    node: Arc<Node>,
+    node: NodeRef,
     key: Option<WaiterKey>,
 }
 
@@ -139,7 +139,7 @@ impl Node {
 
 impl Done {
     pub(super) fn new(ctx: &Ctx) -> Self {
-        Self { node: Arc::clone(&ctx.0), key: None }
+        Self { node: ctx.0.clone(), key: None }
     }
 }
 
@@ -168,13 +168,13 @@ impl Drop for Done {
 
 impl fmt::Debug for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Done").field(&Ctx(Arc::clone(&self.node))).finish()
+        f.debug_tuple("Done").field(&Ctx(self.node.clone())).finish()
     }
 }
 
 impl Drained {
     pub(super) fn new(ctx: &Ctx) -> Self {
-        Self { node: Arc::clone(&ctx.0), key: None }
+        Self { node: ctx.0.clone(), key: None }
     }
 }
 
@@ -200,7 +200,7 @@ impl Drop for Drained {
 
 impl fmt::Debug for Drained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Drained").field(&Ctx(Arc::clone(&self.node))).finish()
+        f.debug_tuple("Drained").field(&Ctx(self.node.clone())).finish()
     }
 }
 

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::completion::Cause;
-use super::node::{HANDED, Node};
+use super::family::NodeRef;
+use super::node::HANDED;
 use super::{Ctx, Drained};
 use crate::Name;
 use crate::sync::atomic::Ordering;
@@ -61,10 +62,10 @@ pub struct CtxGuard {
 /// assert_eq!(root.completion().unwrap().reason(), Some("asked from a thread"));
 /// ```
 #[derive(Clone)]
-pub struct Canceller(Arc<Node>);
+pub struct Canceller(NodeRef);
 
 impl CtxGuard {
-    pub(super) fn new(node: Arc<Node>) -> Self {
+    pub(super) fn new(node: NodeRef) -> Self {
         Self { ctx: Ctx(node), owns: true }
     }
 
@@ -94,7 +95,7 @@ impl CtxGuard {
     /// The power to complete this context, to be given away.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
-        Canceller(Arc::clone(&self.ctx.0))
+        Canceller(self.ctx.0.clone())
     }
 
     /// A handle to the context, to be given away.
@@ -116,7 +117,7 @@ impl CtxGuard {
             && let Some(watch) = &mut links.watch
             && watch.callbacks.as_ref().is_some_and(|callbacks| !callbacks.is_empty())
         {
-            watch.keep_alive = Some(Arc::clone(node));
+            watch.keep_alive = Some(node.clone());
         }
         drop(links);
         self.ctx.clone()
@@ -161,7 +162,7 @@ impl Drop for CtxGuard {
             return;
         }
         // The last handle to something that nobody watches and that has nothing below: nobody could ever look.
-        if Arc::strong_count(node) == 1 && node.is_unwatched() {
+        if node.is_only() && node.is_unwatched() {
             return;
         }
         node.complete(Cause::Dropped, node.made_at);
@@ -202,7 +203,7 @@ impl Canceller {
     /// The context that it can complete.
     #[must_use]
     pub fn ctx(&self) -> Ctx {
-        Ctx(Arc::clone(&self.0))
+        Ctx(self.0.clone())
     }
 }
 

@@ -8,16 +8,17 @@
 //!    sees a node as done sees everything below it as done.
 //! 3. A node whose state is zero has neither children, nor anything in `watch` that completion would have to look
 //!    at. Only such a node may be completed without its lock, by one compare-and-swap.
-//! 4. Bits are set under the node's lock, except by that compare-and-swap.
-//! 5. A node holds its parent; a parent knows its children by weak references, which they take out when they go.
+//! 4. Bits are set under the node's lock, except by that compare-and-swap, and `UNLINKED`, which is set by the sweep of
+//!    the parent under the parent's lock.
+//! 5. A node holds its parents; a parent lists its children, and does not hold them.
 //!
 //! # Lock order
 //!
-//! No thread holds the locks of two nodes at once, and no user code runs under any.
+//! A parent's lock before its child's, and never more than these two. No user code runs under either.
 
 use std::any::{Any, TypeId};
 use std::panic::Location;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -25,11 +26,11 @@ use tokio::time::Instant;
 use super::callbacks::Callbacks;
 use super::completion::Record;
 use super::deadline::Timer;
+use super::family::{Count, Kids, NodeRef, Place};
 use super::wakers::WakerSet;
 use crate::Name;
-use crate::slab::Slab;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::thread::Thread;
 use crate::tramp::Tramp;
 
@@ -45,16 +46,17 @@ pub(super) const KIDS: u32 = 8;
 pub(super) const WATCHED: u32 = 16;
 /// The guard gave the node's lifetime to the parent.
 pub(super) const HANDED: u32 = 32;
-
-const UNLINKED: u32 = u32::MAX;
+/// Not in the list of the first parent: never was, or its sweep is over.
+pub(super) const UNLINKED: u32 = 64;
 
 pub(crate) struct Node {
+    pub(super) count: Count,
     pub(super) state: AtomicU32,
-    /// The place in the parent's `kids`. Written once, under the parent's lock.
-    key: AtomicU32,
+    /// The place in the first parent's list. Written once, under that parent's lock.
+    place: AtomicU32,
     pub(super) name: Name,
     pub(super) made_at: &'static Location<'static>,
-    pub(super) parent: Option<Arc<Node>>,
+    pub(super) parent: Option<NodeRef>,
     /// What was chosen when the node was made. A plain child has none of it.
     pub(super) fixed: Option<Box<Fixed>>,
     pub(super) links: Mutex<Links>,
@@ -62,7 +64,7 @@ pub(crate) struct Node {
 
 #[derive(Default)]
 pub(super) struct Links {
-    pub(super) kids: Option<Box<Slab<Weak<Node>>>>,
+    pub(super) kids: Kids,
     pub(super) watch: Option<Box<Watch>>,
 }
 
@@ -73,7 +75,7 @@ pub(super) struct Fixed {
     pub(super) tramp: Option<Arc<dyn Tramp>>,
     pub(super) values: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
     pub(super) runtime: Option<Handle>,
-    /// The earliest instant at which this node can still be pending, where it has one of its own.
+    /// The earliest instant at which this node can still be pending, where that is not simply the parent's.
     pub(super) deadline: Option<Instant>,
     /// The line that asked for that deadline.
     pub(super) deadline_set_at: Option<&'static Location<'static>>,
@@ -85,13 +87,15 @@ pub(super) struct Fixed {
 }
 
 pub(super) struct MoreParent {
-    pub(super) node: Arc<Node>,
-    key: AtomicU32,
+    pub(super) node: NodeRef,
+    place: AtomicU32,
+    /// As the bit `UNLINKED` for the first parent.
+    unlinked: AtomicBool,
 }
 
 impl MoreParent {
-    pub(super) fn new(node: Arc<Node>) -> Self {
-        Self { node, key: AtomicU32::new(UNLINKED) }
+    pub(super) fn new(node: NodeRef) -> Self {
+        Self { node, place: AtomicU32::new(0), unlinked: AtomicBool::new(true) }
     }
 }
 
@@ -107,7 +111,7 @@ pub(super) struct Watch {
     /// Threads that complete an ancestor and came upon this node while another thread was completing it.
     pub(super) blocked: Vec<Thread>,
     /// Holds a node that was handed over and has callbacks, so that they run however many handles are gone.
-    pub(super) keep_alive: Option<Arc<Node>>,
+    pub(super) keep_alive: Option<NodeRef>,
 }
 
 impl Links {
@@ -120,63 +124,30 @@ impl Node {
     pub(super) fn new(
         name: Name,
         made_at: &'static Location<'static>,
-        parent: Option<Arc<Node>>,
+        parent: Option<NodeRef>,
         fixed: Option<Box<Fixed>>,
     ) -> Self {
+        let state = match &fixed {
+            None if parent.is_some() => 0,
+            None => UNLINKED,
+            Some(fixed) => {
+                let linked = parent.is_some() && !fixed.detached;
+                let plain = fixed.timer.is_none() && fixed.more_parents.is_empty();
+                // Completion has more to do for a node that is not plain than one compare-and-swap.
+                let unlinked = if linked { 0 } else { UNLINKED };
+                unlinked | if plain { 0 } else { WATCHED }
+            }
+        };
         Self {
-            state: AtomicU32::new(0),
-            key: AtomicU32::new(UNLINKED),
+            count: Count::one(),
+            state: AtomicU32::new(state),
+            place: AtomicU32::new(0),
             name,
             made_at,
             parent,
             fixed,
-            links: Mutex::new(Links { kids: None, watch: None }),
+            links: Mutex::new(Links::default()),
         }
-    }
-
-    /// Hangs `self` below its parents. Where one of them is settled already, so is `self` from here on.
-    pub(super) fn link(self: &Arc<Self>) {
-        let Some(fixed) = self.fixed.as_deref() else {
-            if let Some(parent) = &self.parent
-                && !self.link_to(parent, &self.key)
-            {
-                // Nobody else can have seen it. The cause is found by going up.
-                self.state.store(CLOSED | DONE, Ordering::Release);
-            }
-            return;
-        };
-        if fixed.timer.is_some() || !fixed.more_parents.is_empty() {
-            // Completion has more to do here than one compare-and-swap.
-            self.state.store(WATCHED, Ordering::Relaxed);
-        }
-        let first = self.parent.iter().filter(|_| !fixed.detached).map(|node| (node, &self.key));
-        let more = fixed.more_parents.iter().map(|more| (&more.node, &more.key));
-        for (parent, key) in first.chain(more) {
-            if !self.link_to(parent, key) {
-                self.settle_like(parent);
-                return;
-            }
-        }
-        if let Some(timer) = &fixed.timer {
-            timer.arm(self);
-        }
-    }
-
-    fn link_to(self: &Arc<Self>, parent: &Arc<Node>, key: &AtomicU32) -> bool {
-        let weak = Arc::downgrade(self);
-        let mut links = parent.links.lock();
-        let mut state = parent.state.load(Ordering::Relaxed);
-        if state & (KIDS | CLOSED) == 0 {
-            // Closes the door to completion without the lock, unless it has been through it already.
-            state = parent.state.fetch_or(KIDS, Ordering::AcqRel);
-        }
-        if state & CLOSED != 0 {
-            drop(links);
-            return false;
-        }
-        let place = links.kids.get_or_insert_default().insert(weak);
-        key.store(place, Ordering::Relaxed);
-        true
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -184,21 +155,32 @@ impl Node {
         self.state.load(Ordering::Acquire) & DONE != 0
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.load(Ordering::Acquire) & CLOSED != 0
+    }
+
     /// Whether nothing waits here, and nobody has to be told.
     pub(super) fn is_unwatched(&self) -> bool {
         self.state.load(Ordering::Acquire) & WATCHED == 0
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.state.load(Ordering::Acquire) & CLOSED != 0
+    /// Makes a sweep take the lock of this node. Answers false where it is done already. The caller holds the lock.
+    pub(super) fn set_watched(&self) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        if state & (WATCHED | DONE) == 0 {
+            state = self.state.fetch_or(WATCHED, Ordering::AcqRel);
+        }
+        state & DONE == 0
+    }
+
+    pub(super) fn more_parents(&self) -> &[MoreParent] {
+        self.fixed.as_ref().map_or(&[], |fixed| &fixed.more_parents)
     }
 
     /// The parents whose completion this one follows.
-    pub(super) fn parents(&self) -> impl Iterator<Item = &Arc<Node>> {
-        let fixed = self.fixed.as_deref();
-        let followed = !fixed.is_some_and(|fixed| fixed.detached);
-        let more = fixed.map_or(&[][..], |fixed| &fixed.more_parents);
-        self.parent.iter().filter(move |_| followed).chain(more.iter().map(|more| &more.node))
+    pub(super) fn parents(&self) -> impl Iterator<Item = &NodeRef> {
+        let detached = self.fixed.as_ref().is_some_and(|fixed| fixed.detached);
+        self.parent.iter().filter(move |_| !detached).chain(self.more_parents().iter().map(|more| &more.node))
     }
 
     /// This node and those above it, along the first parents.
@@ -218,15 +200,12 @@ impl Node {
             .deadline
     }
 
-    /// The record that says why this node is settled.
+    /// The record that says why this node is done.
     pub(super) fn record(&self) -> Option<Arc<Record>> {
-        if !self.is_done() {
-            return None;
-        }
-        self.settled_record()
+        if self.is_done() { self.settled_record() } else { None }
     }
 
-    /// The record as a sweep sees it: the node is settled, though perhaps not done yet.
+    /// The record of a node that is settled, though perhaps not done yet.
     pub(super) fn settled_record(&self) -> Option<Arc<Record>> {
         self.lineage()
             .find(|node| node.state.load(Ordering::Acquire) & OWN != 0)
@@ -253,80 +232,108 @@ impl Node {
         self.fixed.as_ref()?.prefix.as_ref()
     }
 
-    fn unlink(&self) {
-        if let Some(parent) = &self.parent {
-            unlink_from(parent, &self.key);
-        }
-        if let Some(fixed) = &self.fixed {
-            for more in &fixed.more_parents {
-                unlink_from(&more.node, &more.key);
+    /// Says that a sweep of `parent` is over with this node, which may be freed from here on.
+    pub(super) fn set_unlinked(&self, parent: &Node) {
+        for more in self.more_parents() {
+            if std::ptr::eq(&*more.node, parent) {
+                more.unlinked.store(true, Ordering::Release);
+                return;
             }
+        }
+        self.state.fetch_or(UNLINKED, Ordering::AcqRel);
+    }
+
+    /// What has to happen before a node is freed: no list may lead to it.
+    pub(super) fn leave_lists(&self) {
+        let unlinked = || self.state.load(Ordering::Acquire) & UNLINKED != 0;
+        if let Some(parent) = &self.parent
+            && !unlinked()
+        {
+            let mut links = parent.links.lock();
+            if !unlinked() {
+                links.kids.remove(self.place.load(Ordering::Relaxed));
+            }
+        }
+        let Some(fixed) = &self.fixed else { return };
+        for more in &fixed.more_parents {
+            if !more.unlinked.load(Ordering::Acquire) {
+                let mut links = more.node.links.lock();
+                if !more.unlinked.load(Ordering::Acquire) {
+                    links.kids.remove(more.place.load(Ordering::Relaxed));
+                }
+            }
+        }
+        if let Some(timer) = &fixed.timer {
+            timer.disarm();
+        }
+    }
+
+    /// Gives away every handle to a node above.
+    pub(super) fn take_parents(&mut self, mut give: impl FnMut(NodeRef)) {
+        if let Some(parent) = self.parent.take() {
+            give(parent);
+        }
+        if let Some(fixed) = &mut self.fixed {
+            for more in fixed.more_parents.drain(..) {
+                give(more.node);
+            }
+        }
+        // The record leads upwards as well.
+        if let Some(watch) = &mut self.links.get_mut().watch
+            && let Some(record) = watch.record.take().and_then(Arc::into_inner)
+            && let Some(parent) = record.parent
+        {
+            give(parent);
         }
     }
 }
 
-fn unlink_from(parent: &Node, key: &AtomicU32) {
-    let key = key.load(Ordering::Relaxed);
-    // A settled parent has given its list of children away, and never gets another.
-    if key == UNLINKED || parent.is_closed() {
-        return;
+impl NodeRef {
+    /// Hangs a fresh node below its parents. Where one of them is settled already, so is this from here on.
+    pub(super) fn link(&self) {
+        let Some(fixed) = self.fixed.as_deref() else {
+            if let Some(parent) = &self.parent
+                && !self.link_to(parent, |place| self.place.store(place, Ordering::Relaxed))
+            {
+                // Nobody else can have seen it. The cause is found by going up.
+                self.state.store(CLOSED | DONE | UNLINKED, Ordering::Release);
+            }
+            return;
+        };
+        if let Some(parent) = &self.parent
+            && !fixed.detached
+            && !self.link_to(parent, |place| self.place.store(place, Ordering::Relaxed))
+        {
+            self.state.fetch_or(UNLINKED, Ordering::AcqRel);
+            self.settle_like(parent);
+            return;
+        }
+        for more in &fixed.more_parents {
+            let linked = self.link_to(&more.node, |place| {
+                more.place.store(place, Ordering::Relaxed);
+                more.unlinked.store(false, Ordering::Release);
+            });
+            if !linked {
+                self.settle_like(&more.node);
+                return;
+            }
+        }
+        if let Some(timer) = &fixed.timer {
+            timer.arm(self);
+        }
     }
-    let weak = {
+
+    fn link_to(&self, parent: &Node, keep: impl FnOnce(Place)) -> bool {
         let mut links = parent.links.lock();
-        links.kids.as_mut().and_then(|kids| kids.remove(key))
-    };
-    drop(weak);
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.unlink();
-        // By hand, so that the end of a chain of a million does not overflow the stack.
-        let mut above = self.take_parents();
-        while let Some(parent) = above.pop_one() {
-            if let Some(mut parent) = Arc::into_inner(parent) {
-                parent.unlink();
-                above.add(parent.take_parents());
-            }
+        let mut state = parent.state.load(Ordering::Relaxed);
+        if state & (KIDS | CLOSED) == 0 {
+            // Closes the door to completion without the lock, unless it has been through it already.
+            state = parent.state.fetch_or(KIDS, Ordering::AcqRel);
         }
-    }
-}
-
-/// Parents that a dying node lets go of: nearly always one at most.
-struct Released {
-    one: Option<Arc<Node>>,
-    more: Vec<Arc<Node>>,
-}
-
-impl Released {
-    fn pop_one(&mut self) -> Option<Arc<Node>> {
-        self.one.take().or_else(|| self.more.pop())
-    }
-
-    fn add(&mut self, other: Released) {
-        self.more.extend(other.more);
-        match self.one {
-            None => self.one = other.one,
-            Some(_) => self.more.extend(other.one),
+        if state & CLOSED != 0 {
+            return false;
         }
-    }
-}
-
-impl Node {
-    fn take_parents(&mut self) -> Released {
-        let more = match &mut self.fixed {
-            Some(fixed) => fixed.more_parents.drain(..).map(|more| more.node).collect(),
-            None => Vec::new(),
-        };
-        // What is kept for a node's own record leads upwards as well.
-        let record = match self.links.get_mut().watch.as_mut() {
-            Some(watch) => watch.record.take().and_then(Arc::into_inner),
-            None => None,
-        };
-        let mut released = Released { one: self.parent.take(), more };
-        if let Some(parent) = record.and_then(|record| record.parent) {
-            released.more.push(parent);
-        }
-        released
+        keep(links.kids.insert(self.pointer()));
+        true
     }
 }

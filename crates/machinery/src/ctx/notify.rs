@@ -6,21 +6,20 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::task::Waker;
 
-use super::node::Node;
+use super::family::NodeRef;
 use crate::sync::thread_local;
 use crate::tramp::Report;
 
 /// Whom one completion has to tell.
 pub(super) struct Outbox {
-    origin: Arc<Node>,
+    origin: NodeRef,
     pub(super) wakers: Vec<Waker>,
     /// Nodes with callbacks, last first.
-    pub(super) callbacks: Vec<Arc<Node>>,
+    pub(super) callbacks: Vec<NodeRef>,
     /// Nodes to be let go of when all is told.
-    pub(super) keep: Vec<Arc<Node>>,
+    pub(super) keep: Vec<NodeRef>,
 }
 
 thread_local! {
@@ -29,8 +28,8 @@ thread_local! {
 }
 
 impl Outbox {
-    pub(super) fn of(origin: &Arc<Node>) -> Self {
-        Self { origin: Arc::clone(origin), wakers: Vec::new(), callbacks: Vec::new(), keep: Vec::new() }
+    pub(super) fn of(origin: &NodeRef) -> Self {
+        Self { origin: origin.clone(), wakers: Vec::new(), callbacks: Vec::new(), keep: Vec::new() }
     }
 
     /// Tells everybody; or, from within a callback, has them told after those under way.
@@ -90,7 +89,7 @@ impl Outbox {
 }
 
 /// Wakes every one of them, also when one panics.
-pub(super) fn wake_all(origin: &Arc<Node>, wakers: Vec<Waker>) {
+pub(super) fn wake_all(origin: &NodeRef, wakers: Vec<Waker>) {
     let mut wakers = wakers.into_iter();
     while wakers.len() > 0 {
         contain(origin, "a waker panicked", || {
@@ -102,9 +101,9 @@ pub(super) fn wake_all(origin: &Arc<Node>, wakers: Vec<Waker>) {
 }
 
 /// Runs user code; a panic is reported in the name of `origin`.
-pub(super) fn contain(origin: &Arc<Node>, what: &str, run: impl FnOnce()) {
+pub(super) fn contain(origin: &NodeRef, what: &str, run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
         let error = crate::error::panic_error(panic);
-        Report::new(&super::Ctx(Arc::clone(origin)), what).error(&error).send();
+        Report::new(&super::Ctx(origin.clone()), what).error(&error).send();
     }
 }

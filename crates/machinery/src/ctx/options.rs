@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::completion::Cause;
 use super::deadline::Timers;
+use super::family::NodeRef;
 use super::node::{Fixed, MoreParent, Node};
 use super::{Ctx, CtxGuard};
 use crate::tramp::Tramp;
@@ -122,7 +123,7 @@ pub(super) enum Above<'a> {
     Parent(&'a Ctx),
     Detached(&'a Ctx),
     /// The first gives name and tramp.
-    Linked(&'a Ctx, Vec<Arc<Node>>),
+    Linked(&'a Ctx, Vec<NodeRef>),
 }
 
 impl Above<'_> {
@@ -158,7 +159,7 @@ pub(super) fn make(
     };
     // A deadline that does not come before that of a parent needs no timer: the parent brings it.
     let own = asked.filter(|asked| outer.is_none_or(|outer| *asked < outer));
-    let parent = above.first().map(|ctx| Arc::clone(&ctx.0));
+    let parent = above.first().map(|ctx| ctx.0.clone());
     let mut fixed = Fixed {
         prefix: options.prefix,
         tramp: options.tramp,
@@ -191,7 +192,7 @@ pub(super) fn make(
     if let Above::Linked(_, more) = above {
         fixed.more_parents = more.into_iter().map(MoreParent::new).collect();
     }
-    let node = Arc::new(Node::new(name, made_at, parent, Some(Box::new(fixed))));
+    let node = NodeRef::new(Node::new(name, made_at, parent, Some(Box::new(fixed))));
     node.link();
     if passed {
         let set_at = options.limit.map_or(made_at, |limit| limit.1);
@@ -213,18 +214,18 @@ pub(super) fn make_plain(name: Name, made_at: &'static Location<'static>, above:
             ..Fixed::default()
         }),
     };
-    let parent = above.first().map(|ctx| Arc::clone(&ctx.0));
-    let node = Arc::new(Node::new(name, made_at, parent, fixed.map(Box::new)));
+    let parent = above.first().map(|ctx| ctx.0.clone());
+    let node = NodeRef::new(Node::new(name, made_at, parent, fixed.map(Box::new)));
     node.link();
     CtxGuard::new(node)
 }
 
 /// The contexts that a linked one follows beside `first`, each once.
-pub(super) fn others<'a>(first: &Ctx, others: impl IntoIterator<Item = &'a Ctx>) -> Vec<Arc<Node>> {
-    let mut more: Vec<Arc<Node>> = Vec::new();
+pub(super) fn others<'a>(first: &Ctx, others: impl IntoIterator<Item = &'a Ctx>) -> Vec<NodeRef> {
+    let mut more: Vec<NodeRef> = Vec::new();
     for other in others {
-        if other != first && !more.iter().any(|node| Arc::ptr_eq(node, &other.0)) {
-            more.push(Arc::clone(&other.0));
+        if other != first && !more.contains(&other.0) {
+            more.push(other.0.clone());
         }
     }
     more

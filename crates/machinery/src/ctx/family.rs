@@ -1,0 +1,221 @@
+//! Who holds whom: counted handles to nodes, and a parent's list of its children.
+//!
+//! This is the one module with unsafe code. A parent lists its children by plain pointers rather than by `Weak`, as a
+//! sweep over a million children would otherwise pay four atomic operations a child instead of one, and a child twice
+//! the atomic operations to be made and dropped.
+//!
+//! # Invariants
+//!
+//! 1. A [`NodeRef`] counts. A node is buried by whoever takes the count to zero, and from zero it never rises again.
+//! 2. A pointer in a list is followed only while the lock that guards the list is held: the parent's for its
+//!    [`Kids`], that of the timers for theirs.
+//! 3. Who buries a node takes its pointers out of every list, under those locks, before the memory is freed. It may
+//!    leave that out for a parent whose sweep has said that it will not touch the node again (`UNLINKED`).
+//! 4. A sweep takes the whole list, and says `UNLINKED` of a child as the last thing that it does with it, unless it
+//!    has a counted handle.
+
+#![expect(unsafe_code, reason = "counted handles, and lists of plain pointers guarded by locks")]
+
+use std::fmt;
+use std::ops::Deref;
+use std::ptr::NonNull;
+
+use super::node::Node;
+use crate::slab::Slab;
+use crate::sync::atomic::{AtomicUsize, Ordering, fence};
+
+/// A counted handle to a node.
+pub(crate) struct NodeRef(NonNull<Node>);
+
+// SAFETY: a handle gives shared access to a node, as an `Arc` would, and may drop it on any thread; a node is `Send`
+// and `Sync`, as `assert_shareable` shows.
+unsafe impl Send for NodeRef {}
+// SAFETY: as above.
+unsafe impl Sync for NodeRef {}
+
+const fn assert_shareable<T: Send + Sync>() {}
+const _: () = assert_shareable::<Node>();
+
+/// How many handles there are to a node.
+pub(super) struct Count(AtomicUsize);
+
+impl NodeRef {
+    pub(super) fn new(node: Node) -> Self {
+        Self(NonNull::from(Box::leak(Box::new(node))))
+    }
+
+    /// Whether this is the only handle.
+    pub(super) fn is_only(&self) -> bool {
+        self.count.0.load(Ordering::Acquire) == 1
+    }
+
+    pub(super) fn pointer(&self) -> NodePtr {
+        NodePtr(self.0)
+    }
+
+    pub(super) fn address(&self) -> usize {
+        self.0.addr().get()
+    }
+}
+
+impl Count {
+    pub(super) fn one() -> Self {
+        Self(AtomicUsize::new(1))
+    }
+}
+
+impl Deref for NodeRef {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        // SAFETY: a node is not freed while a counted handle exists (invariant 1).
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Clone for NodeRef {
+    fn clone(&self) -> Self {
+        // Relaxed: the handle that is cloned keeps the node alive. As for `Arc`.
+        let before = self.count.0.fetch_add(1, Ordering::Relaxed);
+        if before > isize::MAX as usize {
+            // Only handles that were forgotten can be that many.
+            std::process::abort();
+        }
+        Self(self.0)
+    }
+}
+
+impl PartialEq for NodeRef {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for NodeRef {}
+
+impl fmt::Debug for NodeRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Drop for NodeRef {
+    fn drop(&mut self) {
+        if release(self.0) {
+            bury(self.0);
+        }
+    }
+}
+
+/// Gives a handle back, and answers whether it was the last.
+fn release(node: NonNull<Node>) -> bool {
+    // SAFETY: the caller gives back a handle that it has, so the node lives until the count is down.
+    let count = unsafe { &node.as_ref().count.0 };
+    // Release, and acquire for the last: what others did to the node happens before its burial. As for `Arc`.
+    if count.fetch_sub(1, Ordering::Release) != 1 {
+        return false;
+    }
+    fence(Ordering::Acquire);
+    true
+}
+
+/// Frees a node, and those above it that only it held: a loop, as a chain may be a million long.
+fn bury(node: NonNull<Node>) {
+    let mut next = Some(node);
+    let mut more = Vec::new();
+    while let Some(node) = next.take().or_else(|| more.pop()) {
+        // SAFETY: the count is zero, so nobody has a handle or can get one. Those who come by a list touch only what
+        // they may share, and after `leave_lists` nobody does (invariant 3).
+        unsafe { node.as_ref() }.leave_lists();
+        // SAFETY: it was made by `NodeRef::new`, and nobody else has access to it any more.
+        let mut node = unsafe { Box::from_raw(node.as_ptr()) };
+        node.take_parents(|parent| {
+            let parent = std::mem::ManuallyDrop::new(parent);
+            if release(parent.0) {
+                if next.is_none() {
+                    next = Some(parent.0);
+                } else {
+                    more.push(parent.0);
+                }
+            }
+        });
+    }
+}
+
+/// A node in a list. It may be followed while the lock of that list is held.
+#[derive(Clone, Copy)]
+pub(super) struct NodePtr(NonNull<Node>);
+
+// SAFETY: it is only a place; following it is what has rules.
+unsafe impl Send for NodePtr {}
+// SAFETY: as above.
+unsafe impl Sync for NodePtr {}
+
+impl NodePtr {
+    /// The node.
+    ///
+    /// # Safety
+    ///
+    /// The pointer was found in a list whose lock was taken before and is held for as long as the answer is used; and
+    /// for a child of a sweep, `UNLINKED` has not been said.
+    pub(super) unsafe fn follow<'a>(self) -> &'a Node {
+        // SAFETY: invariant 3: it cannot be freed before the burier gets that lock.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// A counted handle, unless the node is being buried.
+    ///
+    /// # Safety
+    ///
+    /// As for [`follow`](Self::follow).
+    pub(super) unsafe fn upgrade(self) -> Option<NodeRef> {
+        // SAFETY: passed on to the caller.
+        let count = unsafe { &self.follow().count.0 };
+        let mut seen = count.load(Ordering::Relaxed);
+        while seen != 0 {
+            // Acquire: as `Weak::upgrade`, with what the last handle's owner did to the node.
+            match count.compare_exchange_weak(seen, seen + 1, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(NodeRef(self.0)),
+                Err(now) => seen = now,
+            }
+        }
+        None
+    }
+}
+
+/// The children of a node: the first in place, the others in a slab.
+#[derive(Default)]
+pub(super) struct Kids {
+    first: Option<NodePtr>,
+    more: Option<Box<Slab<NodePtr>>>,
+}
+
+/// Where a child stands among its parent's.
+pub(super) type Place = u32;
+
+impl Kids {
+    pub(super) fn insert(&mut self, kid: NodePtr) -> Place {
+        if self.first.is_none() {
+            self.first = Some(kid);
+            0
+        } else {
+            self.more.get_or_insert_default().insert(kid) + 1
+        }
+    }
+
+    pub(super) fn remove(&mut self, place: Place) {
+        if place == 0 {
+            self.first = None;
+        } else if let Some(more) = &mut self.more {
+            more.remove(place - 1);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.more.as_ref().is_none_or(|more| more.is_empty())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = NodePtr> {
+        self.first.iter().copied().chain(self.more.iter().flat_map(|more| more.iter().map(|(_, kid)| *kid)))
+    }
+}
