@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::ctx::{CallbackId, Removal};
 use crate::error::{kind_of, share};
-use crate::protocols::{FutureState, FutureStatus, WaitByCallback, WaiterId, WithRepr};
+use crate::protocols::{FutureCallback, FutureState, FutureStatus, WaitByCallback, WaiterId, WithRepr};
 use crate::{Ctx, Name, SharedError};
 
 pub use awaited::{Awaited, Settled};
@@ -197,7 +197,7 @@ impl<T> Promise<T> {
     /// first.set_result(1);
     /// assert_eq!(second.value(), Some(&2));
     /// ```
-    pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + Send + 'static) -> CallbackId {
+    pub fn add_done_callback(&self, callback: impl FutureCallback<Self>) -> CallbackId {
         self.inner.add_callback(self, Box::new(callback))
     }
 
