@@ -94,6 +94,7 @@ impl<F: ?Sized, C: FnOnce(&F) + Send + 'static> FutureCallback<F> for C {}
 ///
 /// Ctx::beginning("root").add_on_done(printer());
 /// ```
+#[doc(alias = "FutureCTXCallback")]
 pub trait FutureCtxCallback<F: ?Sized>: FnOnce(&Ctx, &F) + Send + 'static {}
 
 impl<F: ?Sized, C: FnOnce(&Ctx, &F) + Send + 'static> FutureCtxCallback<F> for C {}

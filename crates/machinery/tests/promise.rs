@@ -109,7 +109,7 @@ fn futures_executor_block_on(promise: Promise<u32>) -> u32 {
     let mut awaited = promise.into_future();
     loop {
         if let std::task::Poll::Ready(outcome) = poll_with(&mut awaited, &waker) {
-            return outcome.unwrap();
+            return outcome.expect("a result");
         }
         std::thread::park();
     }

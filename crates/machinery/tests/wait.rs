@@ -66,8 +66,8 @@ async fn a_loop_lets_its_neighbours_run() {
             }
         }
     });
-    neighbour.await.unwrap();
-    looping.await.unwrap();
+    neighbour.await.expect("no panic");
+    looping.await.expect("no panic");
 }
 
 #[tokio::test]

@@ -15,22 +15,22 @@ impl Kept {
 
     /// A root context that reports to this.
     pub(crate) fn root(&self) -> CtxGuard {
-        Ctx::beginning_with("root", CtxOptions::new().tramp(self.clone())).unwrap()
+        Ctx::beginning_with("root", CtxOptions::new().tramp(self.clone())).expect("no deadline is asked for")
     }
 
     /// What was reported, each as `path/task: report`.
     pub(crate) fn reports(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().expect("never poisoned").clone()
     }
 }
 
 impl Tramp for Kept {
     fn log_info(&self, ctx: &Ctx, message: &str) {
-        self.0.lock().unwrap().push(format!("{}: info: {message}", ctx.full_name()));
+        self.0.lock().expect("never poisoned").push(format!("{}: info: {message}", ctx.full_name()));
     }
 
     fn log_exception(&self, report: &Report<'_>) {
         let task = report.task_name().unwrap_or("-");
-        self.0.lock().unwrap().push(format!("{}/{task}: {report}", report.ctx().full_name()));
+        self.0.lock().expect("never poisoned").push(format!("{}/{task}: {report}", report.ctx().full_name()));
     }
 }
