@@ -24,10 +24,15 @@ pub(crate) struct PlotOptions {
     quick: bool,
 }
 
+/// The system's allocator gives large pieces back and asks for them again, which costs page faults in some runs and not in
+/// others: a row's two modes. A program that runs for long keeps what it has, and so do the measurements.
+const ALLOCATOR: [(&str, &str); 2] =
+    [("MALLOC_TRIM_THRESHOLD_", "1099511627776"), ("MALLOC_MMAP_THRESHOLD_", "33554432")];
+
 /// Measures. A goal that is missed is said by the table and the report; it is not a failure of the command.
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut command = cargo("run --quiet --profile bench --package machinery-bench -- rows");
-    command.args(&options.filter);
+    command.envs(ALLOCATOR).args(&options.filter);
     if options.quick {
         command.arg("--quick");
     }
@@ -42,6 +47,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 /// Measures the curves and draws them.
 pub(crate) fn plots(options: &PlotOptions) -> Result<bool> {
     let mut command = cargo("run --quiet --profile bench --package machinery-bench -- plots");
+    command.envs(ALLOCATOR);
     if options.quick {
         command.arg("--quick");
     }

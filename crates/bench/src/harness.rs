@@ -55,6 +55,12 @@ impl Row {
         self
     }
 
+    /// The goal where there is one.
+    pub(crate) fn goal_if(mut self, goal: Option<f64>) -> Self {
+        self.goal = goal;
+        self
+    }
+
     pub(crate) fn bytes(mut self) -> Self {
         self.unit = Unit::Bytes;
         self
@@ -179,7 +185,7 @@ impl Measured {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     match values.len() {

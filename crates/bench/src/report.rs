@@ -66,14 +66,21 @@ fn unit(unit: Unit) -> &'static str {
 /// Measures each row, prints it as soon as it is known, and writes the report.
 pub(crate) fn table(rows: impl Iterator<Item = Row>, quick: bool, path: &Path) -> Result<()> {
     let start = clock::now();
+    let rows: Vec<Row> = rows.collect();
+    let widths = Widths::of(&rows);
     println!(
-        "{:<36} {:<58} {:>11} {:<32} {:>11}  {:>7} {:<17} {:>6}  met",
-        "id", "work", "ours", "peer", "", "ratio", "(spread)", "goal"
+        "{}  {:>11} {:>11} {:>7} {:<17} {:>6}",
+        widths.line("id", "work", "peer"),
+        "ours",
+        "peer",
+        "ratio",
+        "(spread)",
+        "goal"
     );
     let mut entries = Vec::new();
     for row in rows {
         let measured = row.measure(quick);
-        print(&measured);
+        print(&measured, &widths);
         std::io::stdout().flush()?;
         entries.push(Entry::from(&measured));
     }
@@ -94,7 +101,25 @@ pub(crate) fn table(rows: impl Iterator<Item = Row>, quick: bool, path: &Path) -
     Ok(())
 }
 
-fn print(row: &Measured) {
+/// The columns that are as wide as the widest text in them.
+struct Widths {
+    id: usize,
+    work: usize,
+    peer: usize,
+}
+
+impl Widths {
+    fn of(rows: &[Row]) -> Self {
+        let widest = |text: fn(&Row) -> &str| rows.iter().map(|row| text(row).len()).max().unwrap_or(0);
+        Self { id: widest(|row| &row.id), work: widest(|row| &row.work), peer: widest(|row| &row.peer) }
+    }
+
+    fn line(&self, id: &str, work: &str, peer: &str) -> String {
+        format!("{id:<0$} {work:<1$} {peer:<2$}", self.id, self.work, self.peer)
+    }
+}
+
+fn print(row: &Measured, widths: &Widths) {
     let goal = row.goal.map_or_else(String::new, |goal| format!("{goal}"));
     let met = match (row.is_met(), &row.complaint) {
         (_, Some(complaint)) => complaint.as_str(),
@@ -104,11 +129,9 @@ fn print(row: &Measured) {
     };
     let spread = format!("({} - {})", figure(row.least_ratio()), figure(row.greatest_ratio()));
     println!(
-        "{:<36} {:<58} {:>11} {:<32} {:>11}  {:>7} {spread:<17} {goal:>6}  {met}",
-        row.id,
-        row.work,
+        "{}  {:>11} {:>11} {:>7} {spread:<17} {goal:>6} {met}",
+        widths.line(&row.id, &row.work, &row.peer),
         cost(row.ours(), row.unit),
-        row.peer,
         cost(row.theirs(), row.unit),
         figure(row.ratio()),
     );

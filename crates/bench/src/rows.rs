@@ -6,11 +6,18 @@ use crate::clock;
 use crate::harness::Row;
 
 mod context;
+mod fan;
+mod fanin;
 mod pair;
+mod source;
+mod tick;
 
 /// Every row there is, in the order of the table.
 pub(crate) fn all() -> Vec<Row> {
-    context::rows()
+    let mut rows = context::rows();
+    rows.extend(fanin::rows());
+    rows.extend(tick::rows());
+    rows
 }
 
 /// A number as people write it in a name: `1k`, `100k`, `1m`.
@@ -25,6 +32,16 @@ pub(crate) fn short(count: u64) -> String {
 /// A runtime on this thread; its I/O driver, which nothing here uses, is left out.
 pub(crate) fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_time().build().expect("a runtime can be made")
+}
+
+/// A runtime with two workers.
+pub(crate) fn two_workers() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime can be made")
+}
+
+/// Runs the work as a task of the runtime, on one of its workers.
+pub(crate) fn on_worker<F: Future<Output: Send> + Send + 'static>(runtime: &Runtime, work: F) -> F::Output {
+    runtime.block_on(runtime.spawn(work)).expect("the work does not panic")
 }
 
 /// Runs the work on a thread with a stack for peers that recurse.

@@ -175,7 +175,7 @@ fn complete(children: u64) -> Row {
         format!("complete a parent of {} children, a child", short(children)),
     )
     .goal(0.5)
-    .units(children.max(200_000), 100_000)
+    .units(children.max(200_000), children.max(50_000))
     .ours(move || {
         move |n| {
             families(children, n, |size| {
@@ -220,7 +220,7 @@ fn complete_waited_on(children: u64) -> Row {
         format!("the same, {} children with one waiter each", short(children)),
     )
     .goal(0.7)
-    .units(children.max(200_000), 100_000)
+    .units(children.max(200_000), children.max(50_000))
     .ours(move || {
         move |n| {
             families(children, n, |size| {
