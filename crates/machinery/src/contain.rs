@@ -16,10 +16,14 @@ pub(crate) fn contain<R>(code: impl FnOnce() -> R) -> Result<R, SharedError> {
 
 /// Wakes every one of `wakers`, whatever the others do. To be called without a lock.
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
-    for waker in wakers {
-        if let Err(panic) = contain(|| waker.wake()) {
-            let _ = contain(|| tracing::error!("a waker {panic}"));
-        }
+    wakers.into_iter().for_each(wake);
+}
+
+/// Wakes one waker. To be called without a lock.
+#[inline]
+pub(crate) fn wake(waker: Waker) {
+    if let Err(panic) = contain(|| waker.wake()) {
+        let _ = contain(|| tracing::error!("a waker {panic}"));
     }
 }
 

@@ -58,7 +58,11 @@ struct Inner {
     state: AtomicU64,
     waiters: Mutex<WakerSet>,
     name: Option<Name>,
+    hook: Option<Hook>,
 }
+
+/// What an event of the library's own runs each time it is set.
+type Hook = Box<dyn Fn() + Send + Sync>;
 
 impl Event {
     /// A new event that is not set and has no name.
@@ -84,6 +88,17 @@ impl Event {
     #[must_use]
     pub fn named(name: impl Into<Name>) -> Self {
         Self { inner: Arc::new(Inner { name: Some(name.into()), ..Inner::default() }) }
+    }
+
+    /// A new event that runs `hook` each time it is set, after everybody was woken and without a lock.
+    pub(crate) fn hooked(name: impl Into<Name>, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { inner: Arc::new(Inner { name: Some(name.into()), hook: Some(Box::new(hook)), ..Inner::default() }) }
+    }
+
+    /// A number that changes with each time that the event is set, and with nothing else. One atomic load.
+    pub(crate) fn times_set(&self) -> u64 {
+        // Acquire: as for `is_set`.
+        count(self.inner.state.load(Ordering::Acquire))
     }
 
     /// The name that the event was made with.
@@ -118,6 +133,9 @@ impl Event {
             waiters.take()
         };
         wake_all(woken);
+        if let Some(hook) = &self.inner.hook {
+            hook();
+        }
         true
     }
 

@@ -45,8 +45,12 @@ pub use promise::{Promise, PromiseError};
 pub mod protocols;
 
 pub mod queue;
+#[doc(inline)]
+pub use queue::{LimitedQueue, Queue, queue};
 
 pub mod sync_queue;
+#[doc(inline)]
+pub use sync_queue::{SyncQueue, sync_queue};
 
 pub mod task;
 

@@ -23,6 +23,9 @@ mod imp {
     pub(crate) use loom::thread_local;
 }
 
+mod brief;
+
+pub(crate) use brief::BriefMutex;
 pub(crate) use imp::{Condvar, MutexGuard, atomic, thread, thread_local};
 
 /// A mutex that a panic does not poison: every critical section of this library leaves valid data at each step.

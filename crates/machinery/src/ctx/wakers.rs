@@ -2,6 +2,7 @@
 
 use std::task::Waker;
 
+use crate::contain::{wake, wake_all};
 use crate::protocols::WaiterId;
 use crate::slab::Slab;
 
@@ -65,12 +66,42 @@ impl WakerSet {
         first.into_iter().chain(more.into_iter().flatten())
     }
 
+    /// Takes every waker in a form of few words, which costs next to nothing where there is none.
+    #[inline]
+    pub(crate) fn take_woken(&mut self) -> Woken {
+        if self.first.is_none() && self.more.is_none() {
+            return Woken { first: None, more: None };
+        }
+        self.generation = self.generation.wrapping_add(1);
+        Woken { first: self.first.take(), more: self.more.take() }
+    }
+
     /// Moves every waker to `out`.
     pub(crate) fn take_all(&mut self, out: &mut Vec<Waker>) {
         self.generation = self.generation.wrapping_add(1);
         out.extend(self.first.take());
         if let Some(mut more) = self.more.take() {
             out.extend(more.drain_all());
+        }
+    }
+}
+
+/// Wakers on their way to be woken.
+#[must_use]
+pub(crate) struct Woken {
+    first: Option<Waker>,
+    more: Option<Box<Slab<Waker>>>,
+}
+
+impl Woken {
+    /// To be called without a lock. A waker that panics keeps no other from being woken.
+    #[inline]
+    pub(crate) fn wake(self) {
+        if let Some(waker) = self.first {
+            wake(waker);
+        }
+        if let Some(more) = self.more {
+            wake_all(more.into_values());
         }
     }
 }

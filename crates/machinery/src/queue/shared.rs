@@ -1,0 +1,278 @@
+//! What all handles of one queue share: its store, its context, its breaker and what runs after each item.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::contain::contain;
+use crate::ctx::wakers::WaiterKey;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::{Ctx, CtxGuard, Event, Name, Report, SharedError};
+
+use super::backlog::{Entry, Instruction};
+use super::engine::{Engine, Offer, Refusal, Wait};
+use super::limited::LimitedQueue;
+
+pub(crate) type AfterYielded<T> = Arc<dyn Fn(&LimitedQueue<'_, T>) + Send + Sync>;
+
+pub(crate) struct Options {
+    pub(crate) name: Name,
+    pub(crate) capacity: Option<usize>,
+    pub(crate) empty_on_finished: bool,
+}
+
+pub(crate) struct Shared<T> {
+    pub(crate) engine: Engine<T>,
+    pub(crate) breaker: Event,
+    empty_on_finished: bool,
+    /// Whether `after` holds anything.
+    has_after: AtomicBool,
+    after: Mutex<Arc<[AfterYielded<T>]>>,
+    guard: CtxGuard,
+}
+
+impl<T: Send + 'static> Shared<T> {
+    #[track_caller]
+    pub(crate) fn new(parent: &Ctx, options: Options) -> Arc<Self> {
+        let guard = parent.child(options.name);
+        let shared = Arc::new_cyclic(|weak: &std::sync::Weak<Self>| {
+            let weak = weak.clone();
+            Self {
+                engine: Engine::new(options.capacity),
+                breaker: Event::hooked("breaker", move || {
+                    if let Some(shared) = weak.upgrade() {
+                        shared.engine.wake_consumers();
+                    }
+                }),
+                empty_on_finished: options.empty_on_finished,
+                has_after: AtomicBool::new(false),
+                after: Mutex::new(Arc::from([])),
+                guard,
+            }
+        });
+        let weak = Arc::downgrade(&shared);
+        shared.guard.add_done_callback(move |_| {
+            if let Some(shared) = weak.upgrade() {
+                shared.engine.close();
+            }
+        });
+        shared
+    }
+}
+
+impl<T> Shared<T> {
+    pub(crate) fn ctx(&self) -> &Ctx {
+        &self.guard
+    }
+
+    /// Sees to it that what is appended after the completion is late, also before the queue's own callback has run.
+    #[inline]
+    fn notice_completion(&self) {
+        if self.ctx().is_done() {
+            self.engine.close();
+        }
+    }
+
+    #[inline]
+    pub(crate) fn append(&self, item: T) {
+        self.notice_completion();
+        self.engine.push(Entry::Item(item));
+    }
+
+    pub(crate) fn append_priority(&self, item: T) {
+        self.notice_completion();
+        self.engine.push_front(Entry::Item(item));
+    }
+
+    pub(crate) fn append_instruction(&self, instruction: Instruction) {
+        self.notice_completion();
+        self.engine.push(Entry::Instruction(instruction));
+    }
+
+    pub(crate) fn append_instruction_priority(&self, instruction: Instruction) {
+        self.notice_completion();
+        self.engine.push_front(Entry::Instruction(instruction));
+    }
+
+    pub(crate) fn try_append(&self, item: T) -> Result<(), (T, Refusal)> {
+        self.notice_completion();
+        self.engine.try_push(item)
+    }
+
+    pub(crate) fn poll_append(
+        &self,
+        offer: &mut Offer<T>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), T>> {
+        self.notice_completion();
+        self.engine.poll_offer(offer, cx.waker())
+    }
+
+    pub(crate) fn process_after_yielded(&self, f: AfterYielded<T>) {
+        let before = {
+            let mut after = self.after.lock();
+            let more: Arc<[AfterYielded<T>]> = after.iter().cloned().chain([f]).collect();
+            std::mem::replace(&mut *after, more)
+        };
+        self.has_after.store(true, Ordering::Release);
+        drop(before);
+    }
+
+    /// The next item of what is left, without waiting.
+    pub(crate) fn next_remaining(&self) -> Option<T> {
+        loop {
+            match self.engine.pop_any()? {
+                Entry::Item(item) => return Some(item),
+                Entry::Instruction(instruction) => self.run(instruction),
+            }
+        }
+    }
+
+    fn run(&self, instruction: Instruction) {
+        if let Err(panic) = contain(instruction) {
+            self.report("instruction of a queue panicked", &panic);
+        }
+    }
+
+    fn run_after_yielded(&self) {
+        let after = Arc::clone(&*self.after.lock());
+        let limited = LimitedQueue::new(self);
+        for f in after.iter() {
+            if let Err(panic) = contain(|| f(&limited)) {
+                self.report("function after an item of a queue panicked", &panic);
+            }
+        }
+    }
+
+    #[cold]
+    fn report(&self, what: &str, panic: &SharedError) {
+        Report::new(self.ctx(), what).error(panic).send();
+    }
+}
+
+/// One consumer's state: that of a stream, or of a blocking iterator.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    key: Option<WaiterKey>,
+    /// How often the breaker had been set when this consumer started.
+    breaks: u64,
+    yielded: bool,
+    /// How many entries are still to come out, once the end has been noticed.
+    left: Option<usize>,
+    over: bool,
+}
+
+impl Consumer {
+    /// Starts a consumer, which clears the breaker.
+    pub(crate) fn start<T>(shared: &Shared<T>) -> Self {
+        // Asked for before the breaker is cleared: one that is set in between stops this consumer.
+        let breaks = shared.breaker.times_set();
+        shared.breaker.clear();
+        Self { key: None, breaks, yielded: false, left: None, over: false }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// The next item. With no `cx` it does not wait: then pending means that there is none yet. `COOP` is for consumers that are tasks.
+    #[inline]
+    pub(crate) fn poll_next<T, const COOP: bool>(
+        &mut self,
+        shared: &Shared<T>,
+        mut cx: Option<&mut Context<'_>>,
+    ) -> Poll<Option<T>> {
+        if std::mem::take(&mut self.yielded) && shared.has_after.load(Ordering::Acquire) {
+            shared.run_after_yielded();
+        }
+        loop {
+            if self.has_ended(shared) {
+                self.over = true;
+                return Poll::Ready(None);
+            }
+            if shared.engine.len() != 0 {
+                let progress = match &mut cx {
+                    Some(cx) if COOP => match tokio::task::coop::poll_proceed(cx) {
+                        Poll::Ready(progress) => Some(progress),
+                        Poll::Pending => return Poll::Pending,
+                    },
+                    _ => None,
+                };
+                if let Some(entry) = shared.engine.pop() {
+                    if let Some(progress) = progress {
+                        progress.made_progress();
+                    }
+                    if let Some(left) = &mut self.left {
+                        *left -= 1;
+                    }
+                    match entry {
+                        Entry::Item(item) => {
+                            self.yielded = true;
+                            return Poll::Ready(Some(item));
+                        }
+                        Entry::Instruction(instruction) => {
+                            shared.run(instruction);
+                            continue;
+                        }
+                    }
+                }
+            }
+            if self.left.is_some() {
+                // Others took what was left, or it came late.
+                self.over = true;
+                return Poll::Ready(None);
+            }
+            let Some(cx) = &mut cx else {
+                return Poll::Pending;
+            };
+            match shared.engine.wait(&mut self.key, cx.waker()) {
+                Wait::Item(item) => {
+                    self.yielded = true;
+                    return Poll::Ready(Some(item));
+                }
+                Wait::Registered => {
+                    // The breaker wakes whoever is registered after it has been set; who registers after that sees it.
+                    if shared.breaker.times_set() == self.breaks {
+                        return Poll::Pending;
+                    }
+                }
+                Wait::Retry | Wait::Closed => {}
+            }
+        }
+    }
+
+    /// Whether this consumer is to stop now.
+    #[inline]
+    fn has_ended<T>(&mut self, shared: &Shared<T>) -> bool {
+        if self.over {
+            return true;
+        }
+        match self.left {
+            Some(left) => left == 0,
+            None => {
+                if !shared.ctx().is_done() && shared.breaker.times_set() == self.breaks {
+                    return false;
+                }
+                self.notice_end(shared)
+            }
+        }
+    }
+
+    #[cold]
+    fn notice_end<T>(&mut self, shared: &Shared<T>) -> bool {
+        if !shared.empty_on_finished {
+            return true;
+        }
+        shared.notice_completion();
+        let left = shared.engine.len_in_time();
+        self.left = Some(left);
+        left == 0
+    }
+
+    /// Leaves nothing registered.
+    pub(crate) fn stop<T>(&mut self, shared: &Shared<T>) {
+        if let Some(key) = self.key.take() {
+            shared.engine.stop_waiting(key);
+        }
+    }
+}
