@@ -1,7 +1,7 @@
 //! An asynchronous queue on a context.
 //!
-//! Any number of producers on any threads append to a [`Queue`], and a task takes the items as a stream. The queue lives on
-//! a child context of its own, so it ends with the context that it was made on.
+//! Any number of producers on any threads append to a [`Queue`], and a task takes the items as a stream. The queue
+//! lives on a child context of its own, so it ends with the context that it was made on.
 //!
 //! ```
 //! use machinery::{Ctx, queue};
@@ -28,21 +28,23 @@
 //!
 //! # The end
 //!
-//! A stream of the queue ends when the context completes, and when the [breaker](Queue::breaker) is set: the first is for
-//! good, and after the second a new stream goes on where the old one stopped. What the stream did not yield is in the queue
-//! still, and [`remaining`](Queue::remaining) takes it out. With [`empty_on_finished`](QueueBuilder::empty_on_finished) a stream yields what is
-//! left before it ends; what is appended after the end waits for `remaining`.
+//! A stream of the queue ends when the context completes, and when the [breaker](Queue::breaker) is set: the first is
+//! for good, and after the second a new stream goes on where the old one stopped. What the stream did not yield is in
+//! the queue still, and [`remaining`](Queue::remaining) takes it out. With
+//! [`empty_on_finished`](QueueBuilder::empty_on_finished) a stream yields what is left before it ends; what is
+//! appended after the end waits for `remaining`.
 //!
 //! # Instructions
 //!
-//! An instruction is a function that stands in the queue among the items. It runs in the consumer when its turn comes, and
-//! yields nothing. A panic in it is reported through the context's tramp, and the consumer goes on.
+//! An instruction is a function that stands in the queue among the items. It runs in the consumer when its turn
+//! comes, and yields nothing. A panic in it is reported through the context's tramp, and the consumer goes on.
 //!
 //! # Capacity
 //!
-//! A queue takes everything, unless it is given a [`capacity`](QueueBuilder::capacity). Then [`append_wait`](Queue::append_wait)
-//! waits for room and [`try_append`](Queue::try_append) refuses where there is none. [`append`](Queue::append), priority items and instructions never
-//! wait and are never refused; they count, though.
+//! A queue takes everything, unless it is given a [`capacity`](QueueBuilder::capacity). Then
+//! [`append_wait`](Queue::append_wait) waits for room and [`try_append`](Queue::try_append) refuses where there is
+//! none. [`append`](Queue::append), priority items and instructions never wait and are never refused; they count,
+//! though.
 
 mod backlog;
 mod engine;
@@ -68,8 +70,8 @@ pub(crate) use shared::{Consumer, Options, Shared};
 
 /// An unlimited queue on a context, appended to from anywhere and consumed as a stream.
 ///
-/// It is a handle: clones are the same queue. Appending never waits, needs no runtime and works from any thread. The items
-/// come out in the order in which they were appended, priority ones first.
+/// It is a handle: clones are the same queue. Appending never waits, needs no runtime and works from any thread. The
+/// items come out in the order in which they were appended, priority ones first.
 ///
 /// # Drop
 ///
@@ -121,7 +123,8 @@ impl<T> Queue<T> {
 
     /// Appends a function that runs in the consumer when its turn comes, and yields nothing.
     ///
-    /// It may do anything with this queue, but a handle of the queue that it holds keeps the queue alive until it has run.
+    /// It may do anything with this queue, but a handle of the queue that it holds keeps the queue alive until it has
+    /// run.
     ///
     /// # Panics
     ///
@@ -145,9 +148,10 @@ impl<T> Queue<T> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future takes the item out of the line and drops it, and those behind move up. It has been appended if the future has said so,
-    /// and in one more case: a consumer that finds the queue empty takes the item of the first in line without waiting for
-    /// that future to be polled again. So a future that is kept but not polled holds up nobody.
+    /// Dropping the future takes the item out of the line and drops it, and those behind move up. It has been
+    /// appended if the future has said so, and in one more case: a consumer that finds the queue empty takes the item
+    /// of the first in line without waiting for that future to be polled again. So a future that is kept but not
+    /// polled holds up nobody.
     ///
     /// # Errors
     ///
@@ -195,8 +199,9 @@ impl<T> Queue<T> {
 
     /// Has `f` run each time that a consumer comes back after an item, before the next one.
     ///
-    /// `f` is given a limited view of the queue. There may be several such functions; they run in the order in which they were
-    /// added, for as long as the queue lives. `f` should hold no handle of this queue, which would keep the queue alive for ever.
+    /// `f` is given a limited view of the queue. There may be several such functions; they run in the order in which
+    /// they were added, for as long as the queue lives. `f` should hold no handle of this queue, which would keep the
+    /// queue alive for ever.
     ///
     /// # Panics
     ///
@@ -332,8 +337,8 @@ impl QueueBuilder {
 
     /// How many entries there is room for; without this, for all.
     ///
-    /// It holds for [`append_wait`](Queue::append_wait) and [`try_append`](Queue::try_append). With a capacity of zero every item is handed from a
-    /// producer that waits to a consumer that waits.
+    /// It holds for [`append_wait`](Queue::append_wait) and [`try_append`](Queue::try_append). With a capacity of
+    /// zero every item is handed from a producer that waits to a consumer that waits.
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = Some(capacity);
         self
@@ -364,8 +369,7 @@ impl QueueBuilder {
     #[track_caller]
     #[must_use]
     pub fn build<T: Send + 'static>(self) -> Queue<T> {
-        let options =
-            Options { name: self.name, capacity: self.capacity, empty_on_finished: self.empty_on_finished };
+        let options = Options { name: self.name, capacity: self.capacity, empty_on_finished: self.empty_on_finished };
         Queue { shared: Shared::new(&self.ctx, options) }
     }
 }

@@ -1,7 +1,7 @@
 //! A queue between threads on a context.
 //!
-//! A [`SyncQueue`] is a [`Queue`](crate::Queue) for threads: a consumer is a blocking iterator instead of a stream. It ends when the context
-//! completes, and its thread is woken for that at once.
+//! A [`SyncQueue`] is a [`Queue`](crate::Queue) for threads: a consumer is a blocking iterator instead of a stream.
+//! It ends when the context completes, and its thread is woken for that at once.
 //!
 //! ```
 //! use machinery::{Ctx, sync_queue};
@@ -145,8 +145,9 @@ impl<T> SyncQueue<T> {
 
     /// Has `f` run each time that a consumer comes back after an item, before the next one, in the consumer's thread.
     ///
-    /// `f` is given a limited view of the queue. There may be several such functions; they run in the order in which they were
-    /// added, for as long as the queue lives. `f` should hold no handle of this queue, which would keep the queue alive for ever.
+    /// `f` is given a limited view of the queue. There may be several such functions; they run in the order in which
+    /// they were added, for as long as the queue lives. `f` should hold no handle of this queue, which would keep the
+    /// queue alive for ever.
     ///
     /// # Panics
     ///
@@ -275,8 +276,8 @@ impl SyncQueueBuilder {
 
     /// How many entries there is room for; without this, for all.
     ///
-    /// It holds for [`append_wait`](SyncQueue::append_wait) and [`try_append`](SyncQueue::try_append). With a capacity of zero every item is handed
-    /// from a producer that waits to a consumer that waits.
+    /// It holds for [`append_wait`](SyncQueue::append_wait) and [`try_append`](SyncQueue::try_append). With a
+    /// capacity of zero every item is handed from a producer that waits to a consumer that waits.
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = Some(capacity);
         self
@@ -292,7 +293,8 @@ impl SyncQueueBuilder {
 
     /// Converts values of type `U` to items at the door, with a function that gives back what it cannot convert.
     ///
-    /// [`downcast`](crate::queue::downcast) is one for values of any type. Without an ensurer, what is appended is of the queue's type already.
+    /// [`downcast`](crate::queue::downcast) is one for values of any type. Without an ensurer, what is appended is of
+    /// the queue's type already.
     pub fn item_ensurer<U, T: Send + 'static>(
         self,
         ensurer: impl Fn(U) -> Result<T, U> + Send + Sync + 'static,
@@ -306,8 +308,7 @@ impl SyncQueueBuilder {
     #[track_caller]
     #[must_use]
     pub fn build<T: Send + 'static>(self) -> SyncQueue<T> {
-        let options =
-            Options { name: self.name, capacity: self.capacity, empty_on_finished: self.empty_on_finished };
+        let options = Options { name: self.name, capacity: self.capacity, empty_on_finished: self.empty_on_finished };
         SyncQueue { shared: Shared::new(&self.ctx, options) }
     }
 }

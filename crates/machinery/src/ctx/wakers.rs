@@ -69,7 +69,7 @@ impl WakerSet {
     /// Takes every waker in a form of few words, which costs next to nothing where there is none.
     #[inline]
     pub(crate) fn take_woken(&mut self) -> Woken {
-        if self.first.is_none() && self.more.is_none() {
+        if self.is_empty() {
             return Woken { first: None, more: None };
         }
         self.generation = self.generation.wrapping_add(1);

@@ -26,11 +26,7 @@ pub(crate) struct Backlog<T> {
 
 impl<T> Backlog<T> {
     pub(crate) const fn new() -> Self {
-        Self {
-            items: Chunks::new(),
-            instructions: VecDeque::new(),
-            first: 0,
-        }
+        Self { items: Chunks::new(), instructions: VecDeque::new(), first: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -91,16 +87,17 @@ impl<T> Chunks<T> {
     const CHUNK: usize = {
         let size = if size_of::<T>() == 0 { 1 } else { size_of::<T>() };
         let fit = (16 << 10) / size;
-        if fit < 16 { 16 } else if fit > 1024 { 1024 } else { fit }
+        if fit < 16 {
+            16
+        } else if fit > 1024 {
+            1024
+        } else {
+            fit
+        }
     };
 
     const fn new() -> Self {
-        Self {
-            front: VecDeque::new(),
-            middle: VecDeque::new(),
-            back: VecDeque::new(),
-            len: 0,
-        }
+        Self { front: VecDeque::new(), middle: VecDeque::new(), back: VecDeque::new(), len: 0 }
     }
 
     fn len(&self) -> usize {

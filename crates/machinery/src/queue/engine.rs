@@ -16,8 +16,8 @@
 //! 6. Whenever an entry leaves, the next producer in line is called, as long as there is room that nobody has been
 //!    called for.
 //!
-//! Lock order: outbox, inbox. Nothing but moves happens under either: no waker is cloned, woken or dropped, no item dropped,
-//! no instruction run.
+//! Lock order: outbox, inbox. Nothing but moves happens under either: no waker is cloned, woken or dropped, no item
+//! dropped, no instruction run.
 
 use std::task::{Poll, Waker};
 

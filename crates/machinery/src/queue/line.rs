@@ -6,10 +6,10 @@ use std::task::Waker;
 /// A line of producers, each with the item that it wants to append.
 ///
 /// A producer is called when there is room for it, and puts its item into the queue itself when it is polled: until
-/// then the item is its own, so that a producer that is dropped has appended nothing. A room that is called for is not
-/// given to anybody who comes later, so the line is first come, first served. The item lies here rather than in the
-/// producer's future so that a consumer that finds the queue empty can take it: a called producer that is never polled again
-/// holds up neither the consumer nor those behind it.
+/// then the item is its own, so that a producer that is dropped has appended nothing. A room that is called for is
+/// not given to anybody who comes later, so the line is first come, first served. The item lies here rather than in
+/// the producer's future so that a consumer that finds the queue empty can take it: a called producer that is never
+/// polled again holds up neither the consumer nor those behind it.
 #[derive(Debug)]
 pub(crate) struct Line<T> {
     next: u64,

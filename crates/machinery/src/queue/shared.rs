@@ -99,11 +99,7 @@ impl<T> Shared<T> {
         self.engine.try_push(item)
     }
 
-    pub(crate) fn poll_append(
-        &self,
-        offer: &mut Offer<T>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), T>> {
+    pub(crate) fn poll_append(&self, offer: &mut Offer<T>, cx: &mut Context<'_>) -> Poll<Result<(), T>> {
         self.notice_completion();
         self.engine.poll_offer(offer, cx.waker())
     }
@@ -175,7 +171,8 @@ impl Consumer {
         self.over
     }
 
-    /// The next item. With no `cx` it does not wait: then pending means that there is none yet. `COOP` is for consumers that are tasks.
+    /// The next item. With no `cx` it does not wait: then pending means that there is none yet. `COOP` is for
+    /// consumers that are tasks.
     #[inline]
     pub(crate) fn poll_next<T, const COOP: bool>(
         &mut self,

@@ -13,19 +13,19 @@ use super::shared::{Consumer, Shared};
 /// The items of a [`Queue`](super::Queue), as they come.
 ///
 /// It ends when the context of the queue completes or its breaker is set; with
-/// [`empty_on_finished`](super::QueueBuilder::empty_on_finished) it first yields what is in the queue at that moment. Once ended
-/// it stays so. A new one continues where this one stopped.
+/// [`empty_on_finished`](super::QueueBuilder::empty_on_finished) it first yields what is in the queue at that moment.
+/// Once ended it stays so. A new one continues where this one stopped.
 ///
-/// Each item goes to one stream. Several streams of one queue share its items, and all of them are woken when one comes, so
-/// that a stream that is kept but not polled holds nothing up. A breaker ends every stream that was made before it was
-/// set, also if another stream is made, and the breaker cleared, before they are polled.
+/// Each item goes to one stream. Several streams of one queue share its items, and all of them are woken when one
+/// comes, so that a stream that is kept but not polled holds nothing up. A breaker ends every stream that was made
+/// before it was set, also if another stream is made, and the breaker cleared, before they are polled.
 ///
 /// It takes its share of Tokio's cooperative budget: a task that finds items without end still lets others run.
 ///
 /// # Cancel safety
 ///
-/// An item leaves the queue in the poll that yields it, and at no other time. Dropping the stream at any point loses nothing
-/// and leaves nothing registered.
+/// An item leaves the queue in the poll that yields it, and at no other time. Dropping the stream at any point loses
+/// nothing and leaves nothing registered.
 ///
 /// # Drop
 ///

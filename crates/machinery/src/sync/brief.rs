@@ -19,8 +19,8 @@ mod imp {
     /// A mutex for sections that only move a few words, and run no code but ours.
     ///
     /// It is let go by a plain store, where the mutex of the standard library needs a second atomic exchange to see
-    /// whether somebody sleeps on it: half the price of a lock that is nearly always free. The price is paid by those who
-    /// find it taken, and the sections are too short for that to happen often.
+    /// whether somebody sleeps on it: half the price of a lock that is nearly always free. The price is paid by those
+    /// who find it taken, and the sections are too short for that to happen often.
     #[derive(Debug)]
     pub(crate) struct BriefMutex<T>(SpinMutex<T>);
 

@@ -46,10 +46,11 @@ impl<U, T> fmt::Debug for EnsuringSyncBuilder<U, T> {
     }
 }
 
-/// A [`SyncQueue`] of `T` that takes values of type `U`, converts each at the door and refuses those that it cannot convert.
+/// A [`SyncQueue`] of `T` that takes values of type `U`, converts each at the door and refuses those that it cannot
+/// convert.
 ///
-/// It derefs to the queue, for everything but appending; what is appended to the queue itself is of its type already and
-/// is not converted.
+/// It derefs to the queue, for everything but appending; what is appended to the queue itself is of its type already
+/// and is not converted.
 ///
 /// # Examples
 ///

@@ -14,7 +14,8 @@ use super::park::block_on;
 const SPINS: u32 = 6;
 const YIELDS: u32 = 4;
 
-/// The items of a [`SyncQueue`](super::SyncQueue), as they come: an iterator that blocks its thread while there is none.
+/// The items of a [`SyncQueue`](super::SyncQueue), as they come: an iterator that blocks its thread while there is
+/// none.
 ///
 /// It ends when the context of the queue completes or its breaker is set; with
 /// [`empty_on_finished`](super::SyncQueueBuilder::empty_on_finished) it first yields what is in the queue at that
