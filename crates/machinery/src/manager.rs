@@ -20,6 +20,7 @@ mod feed;
 mod feeder;
 mod lane;
 mod own;
+mod pulse;
 mod result;
 mod running;
 mod shared;

@@ -108,7 +108,7 @@ impl<T, C> Engine<T, C> {
 impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     /// Appends what others have put in since the last time.
     pub(crate) fn collect(&mut self, shared: &Arc<Shared<T, C>>) {
-        if !shared.bell.has_news() {
+        if !shared.bell.has_news() && !shared.lane.pulse().has_left() {
             return;
         }
         shared.bell.collect(&mut self.turns);

@@ -13,7 +13,7 @@
 //! 3. `buffered` counts the items that the consumer has not yielded. Workers leave once it reaches the buffer's size,
 //!    and `starved` says that they left work behind; the consumer calls them back at half that size. So no worker ever waits for the consumer,
 //!    and a runtime that shuts down waits for no worker.
-//! 4. `news` is true from the moment a worker has left something until the consumer begins to fetch.
+//! 4. Whatever a worker leaves in its cell it announces to the pulse, after it has left it.
 //!
 //! Lock order: `out`, then a cell. `state` is held alone.
 
@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use super::body::{Step, guarded};
 use super::feed::{Given, Place, Sub};
+use super::pulse::Pulse;
 use super::running::RuntimeGone;
 use super::shared::Shared;
 use super::sources::{Link, Sources};
@@ -39,15 +40,20 @@ const RUN: usize = 128;
 /// For how long a worker that has nothing to do waits for more before it leaves.
 const LINGER: Duration = Duration::from_millis(1);
 
+/// How many items are worth a call to the consumer, at most.
+const MUCH: usize = 256;
+
 pub(crate) struct Lane<T, C> {
     max: usize,
     buffer: usize,
+    /// So many items are worth a call.
+    much: usize,
     live: AtomicUsize,
     buffered: AtomicUsize,
     /// How many workers could be put to work, including those that are not there.
     wanting: AtomicUsize,
     starved: AtomicBool,
-    news: AtomicBool,
+    pulse: Pulse,
     state: Mutex<State<T, C>>,
     out: Mutex<Vec<Batch<T, C>>>,
     cells: Box<[Mutex<Vec<Batch<T, C>>>]>,
@@ -83,11 +89,12 @@ impl<T, C> Lane<T, C> {
         Self {
             max,
             buffer,
+            much: (buffer / 4).clamp(1, MUCH),
             live: AtomicUsize::new(0),
             buffered: AtomicUsize::new(0),
             wanting: AtomicUsize::new(max),
             starved: AtomicBool::new(false),
-            news: AtomicBool::new(false),
+            pulse: Pulse::default(),
             state: Mutex::new(State {
                 fresh: VecDeque::new(),
                 begun: VecDeque::new(),
@@ -112,7 +119,7 @@ impl<T, C> Lane<T, C> {
 
     /// Moves what the workers have left to `batches`.
     pub(crate) fn fetch(&self, batches: &mut VecDeque<Batch<T, C>>) -> usize {
-        if !self.news.swap(false, Ordering::AcqRel) {
+        if !self.pulse.begin_fetch() {
             return 0;
         }
         let before = batches.len();
@@ -124,10 +131,8 @@ impl<T, C> Lane<T, C> {
         batches.len() - before
     }
 
-    fn announce(&self, shared: &Shared<T, C>) {
-        if !self.news.load(Ordering::Relaxed) && !self.news.swap(true, Ordering::AcqRel) {
-            shared.bell.ring();
-        }
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     fn uncount(&self, shared: &Shared<T, C>) {
@@ -343,7 +348,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
 
     fn leave_item(
         &self,
-        shared: &Shared<T, C>,
+        shared: &Arc<Shared<T, C>>,
         cell: usize,
         job: &Job<T, C>,
         given: Option<Given<T>>,
@@ -369,7 +374,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
             };
             batch
         };
-        self.announce(shared);
+        self.pulse.left(shared, self.buffered.load(Ordering::Relaxed) >= self.much);
     }
 }
 
@@ -436,6 +441,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
                 lingered = false;
                 lane.run(&shared, self.cell, job, &mut children);
             } else {
+                lane.pulse.call(&shared.bell);
                 lane.wanting.fetch_add(1, Ordering::Relaxed);
                 std::thread::park_timeout(LINGER);
                 lane.wanting.fetch_sub(1, Ordering::Relaxed);
@@ -444,6 +450,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
                 lingered = true;
             }
         }
+        lane.pulse.call(&shared.bell);
         // What was starved before this worker had left is not missed: the consumer may have come to half the buffer meanwhile.
         if lane.starved.load(Ordering::SeqCst)
             && lane.buffered.load(Ordering::Acquire) <= lane.buffer / 2

@@ -160,7 +160,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
                 Some(Some(result)) => return Poll::Ready(Some(result)),
                 Some(None) => {}
                 None => {
-                    if self.shared.bell.has_news() {
+                    if self.shared.bell.has_news() || self.shared.lane.pulse().has_left() {
                         continue;
                     }
                     if self.has_finished() {
