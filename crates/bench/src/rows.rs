@@ -5,16 +5,21 @@ use tokio::runtime::{Builder, Runtime};
 use crate::clock;
 use crate::harness::Row;
 
+mod channel;
 mod context;
 mod fan;
 mod fanin;
 mod pair;
+mod queue;
 mod source;
+mod threads;
 mod tick;
 
 /// Every row there is, in the order of the table.
 pub(crate) fn all() -> Vec<Row> {
     let mut rows = context::rows();
+    rows.extend(queue::rows());
+    rows.extend(threads::rows());
     rows.extend(fanin::rows());
     rows.extend(tick::rows());
     rows

@@ -6,6 +6,7 @@ use futures_buffered::MergeUnbounded;
 use futures_util::stream::SelectAll;
 use tokio::runtime::Runtime;
 
+use super::channel::{self, Channel};
 use super::fan::{FanIn, Managed};
 use super::source::{Doorbell, PendingOnce, Ready, Ringer};
 use super::{current_thread, short};
@@ -32,7 +33,7 @@ pub(crate) fn rows() -> Vec<Row> {
     }));
     rows.extend(SIZES.map(|size| one_ready::<SelectAll<Doorbell>>(size, SELECT_ALL, (size == 100_000).then_some(0.3))));
     rows.extend(SIZES.map(|size| one_ready::<MergeUnbounded<Doorbell>>(size, BUFFERED, None)));
-    rows.extend([growth(), add_and_end()]);
+    rows.extend([growth(), add_and_end(), values()]);
     rows
 }
 
@@ -168,5 +169,40 @@ fn add_and_end() -> Row {
         .peer("1k streams", || {
             let runtime = current_thread();
             move |n| added(&runtime, 1_000, n)
+        })
+}
+
+fn values() -> Row {
+    Row::new("fanin/values", "1m plain values through a manager, a value")
+        .goal(2.0)
+        .units(1_000_000, 1_000_000)
+        .ours(|| {
+            let runtime = current_thread();
+            move |n| {
+                runtime.block_on(async {
+                    let start = clock::cpu_now();
+                    let mut values = Managed::values(n);
+                    let mut count = 0;
+                    while values.next_value().await {
+                        count += 1;
+                    }
+                    assert_eq!(count, n);
+                    clock::cpu_now() - start
+                })
+            }
+        })
+        .peer("the bare Queue", || {
+            let runtime = current_thread();
+            move |n| {
+                runtime.block_on(async {
+                    let start = clock::cpu_now();
+                    let (sender, mut receiver) = channel::Ours::make();
+                    (0..n).for_each(|item| channel::Ours::send(&sender, item));
+                    for _ in 0..n {
+                        black_box(channel::Ours::receive(&mut receiver).await);
+                    }
+                    clock::cpu_now() - start
+                })
+            }
         })
 }
