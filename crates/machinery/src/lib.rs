@@ -33,6 +33,7 @@ pub use event::Event;
 pub mod generator;
 
 pub mod holder;
+pub use holder::{TaskHolder, Tasks, task_holder};
 
 pub mod manager;
 pub use manager::{
@@ -53,6 +54,7 @@ pub mod sync_queue;
 pub use sync_queue::{SyncQueue, sync_queue};
 
 pub mod task;
+pub use task::{Outcome, Task, TaskError};
 
 pub mod tick;
 #[doc(inline)]

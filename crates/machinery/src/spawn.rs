@@ -20,3 +20,14 @@ where
 pub(crate) fn driver(handle: &Handle, future: impl Future<Output = ()> + Send + 'static) {
     drop(handle.spawn(future));
 }
+
+/// Spawns what settles itself, however it ends: nobody awaits its handle.
+pub(crate) fn task(handle: &Handle, work: impl Future<Output = ()> + Send + 'static) {
+    drop(handle.spawn(work));
+}
+
+/// Like [`task`], for work that is not `Send`: on the current `LocalSet` or local runtime.
+#[track_caller]
+pub(crate) fn local_task(work: impl Future<Output = ()> + 'static) {
+    drop(tokio::task::spawn_local(work));
+}

@@ -1,0 +1,128 @@
+//! The scope: a body with tasks, all of which are over when it returns.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+use super::failures::{OnFailurePolicy, Policy};
+use super::wait::Grace;
+use super::{HolderBuilder, TaskHolder, Tasks};
+use crate::Ctx;
+use crate::task::Fallible;
+
+/// Runs a body that adds tasks, waits until all of them are over, and returns what the body returned.
+///
+/// The body may borrow from its surroundings. It is given the [`Tasks`] to add to; more may be added during the last
+/// wait, by the tasks too.
+///
+/// - A failing task is reported and does not stop its siblings; [`TaskHolder::builder`] has the other policies.
+/// - If the context completes, the tasks are cancelled at once and waited for. The body is not dropped under its feet:
+///   it sees the end through `tasks.ctx()`.
+/// - If the body fails, which is to return an `Err`, or panics, the tasks are cancelled and waited for, and then the
+///   failure is returned, or the panic goes on.
+///
+/// # Cancel safety
+///
+/// A drop of the future drops the body where it stands and aborts the tasks, which is reported. It waits for nothing:
+/// the context above does.
+///
+/// # Panics
+///
+/// If the body does, after the tasks are over.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use machinery::{Ctx, task_holder};
+///
+/// let root = Ctx::beginning("app");
+/// let hosts = ["a", "b", "c"];
+/// let answers = task_holder(&root, async |tasks| {
+///     let asked = hosts.map(|host| tasks.add(host, async move { host.len() }));
+///     let mut answers = 0;
+///     for task in asked {
+///         answers += task.await?;
+///     }
+///     Ok::<_, machinery::TaskError>(answers)
+/// })
+/// .await;
+/// assert_eq!(answers.unwrap(), 3);
+/// # }
+/// ```
+#[track_caller]
+pub fn task_holder<B, R>(ctx: &Ctx, body: B) -> impl Future<Output = R> + use<B, R>
+where
+    B: AsyncFnOnce(&Tasks) -> R,
+    R: Fallible,
+{
+    run(HolderBuilder::new(ctx).build(), body)
+}
+
+impl<P: OnFailurePolicy> HolderBuilder<'_, P> {
+    /// Runs a body that adds tasks, and waits until all of them are over. See [`task_holder`].
+    ///
+    /// Returns what the body returned, or a `Result` of it under the policies that collect.
+    ///
+    /// # Cancel safety
+    ///
+    /// A drop of the future drops the body where it stands and aborts the tasks, which is reported.
+    ///
+    /// # Panics
+    ///
+    /// If the body does, after the tasks are over.
+    #[track_caller]
+    pub fn scope<B, R>(self, body: B) -> impl Future<Output = P::Output> + use<B, R, P>
+    where
+        B: AsyncFnOnce(&Tasks) -> R,
+        P: Policy<R>,
+    {
+        run(self.build(), body)
+    }
+}
+
+async fn run<B, R, P>(mut holder: TaskHolder<P>, body: B) -> P::Output
+where
+    B: AsyncFnOnce(&Tasks) -> R,
+    P: Policy<R>,
+{
+    let tasks = holder.handle();
+    let returned = {
+        let shared = &*holder.tasks.shared;
+        let mut grace = Grace::new(holder.grace);
+        let mut body = pin!(body(&tasks));
+        poll_fn(|cx| {
+            let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx)));
+            match polled {
+                Ok(Poll::Ready(returned)) => Poll::Ready(Ok(returned)),
+                Err(panic) => Poll::Ready(Err(panic)),
+                Ok(Poll::Pending) => {
+                    if grace.is_set() {
+                        // The tasks have no more time when the body takes its own.
+                        let waker = cx.waker().clone();
+                        let old = shared.core.lock().waiter.replace(waker);
+                        drop(old);
+                        grace.watch(shared, cx);
+                    }
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    };
+    match &returned {
+        Ok(returned) if !P::has_failed(returned) => {}
+        Ok(_) => holder.cancel_because("the body of the scope failed"),
+        Err(_) => holder.cancel_because("the body of the scope panicked"),
+    }
+    holder.wait().await;
+    match returned {
+        Ok(returned) => holder.close(returned),
+        Err(panic) => {
+            holder.report_collected();
+            resume_unwind(panic)
+        }
+    }
+}

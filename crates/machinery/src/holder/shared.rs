@@ -1,0 +1,602 @@
+//! What a holder shares with its tasks and their handles: one slab of tasks under one lock.
+//!
+//! # Invariants
+//!
+//! 1. `running` counts the entries that are not settled. It goes down after the task's own context is done, its
+//!    watchers are told and its callbacks have run: whoever sees zero sees every task settled.
+//! 2. An entry leaves the slab when it is settled and no handle to it is left, so that nothing is kept of what has
+//!    finished.
+//! 3. Whoever adds looks at `closed` under the lock that counts the task; who closes does so under the lock in which
+//!    `running` is zero. So a task is waited for or refused.
+//! 4. Orders only rise. An order is written before the wakers are collected under the lock, and a task looks at the
+//!    orders under the lock that takes in its waker. So every order is seen by each task.
+//! 5. `busy` is held until the holder is stopped or closed and nothing runs.
+//! 6. No user code runs under the lock. The wakers of entries are those of Tokio tasks that this library spawned.
+//!
+//! Lock order: this lock is innermost, nothing else is locked under it.
+
+use std::any::Any;
+use std::panic::Location;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::refused::Reason;
+use crate::contain::{contain, wake_all};
+use crate::ctx::wakers::WakerSet;
+use crate::ctx::{Busy, Canceller};
+use crate::slab::Slab;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::task::TaskError;
+use crate::task::error::{Cut, Why};
+use crate::task::work::End;
+use crate::{Ctx, CtxGuard, Name, Report, time};
+
+/// What becomes of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnFailure {
+    Report,
+    Collect,
+    StopAll,
+}
+
+/// What a task has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Order {
+    Run,
+    /// Clean up and end.
+    Stop,
+    /// End where it stands.
+    Abort,
+}
+
+/// The bits of `orders`: the order to all, and whether some task has one of its own.
+const TO_ALL: u8 = 0b11;
+const TO_SOME: u8 = 0b100;
+
+impl Order {
+    fn of(bits: u8) -> Self {
+        match bits & TO_ALL {
+            0 => Self::Run,
+            1 => Self::Stop,
+            _ => Self::Abort,
+        }
+    }
+
+    fn bits(self) -> u8 {
+        match self {
+            Self::Run => 0,
+            Self::Stop => 1,
+            Self::Abort => 3,
+        }
+    }
+}
+
+pub(crate) struct Shared {
+    pub(crate) ctx: Ctx,
+    canceller: Option<Canceller>,
+    runtime: Option<Handle>,
+    on_failure: OnFailure,
+    /// Read at every poll of every task, written hardly ever.
+    orders: AtomicU8,
+    /// What ages count from.
+    made: Instant,
+    pub(super) core: Mutex<Core>,
+}
+
+pub(super) struct Core {
+    pub(super) tasks: Slab<Entry>,
+    pub(super) running: usize,
+    /// How many of the running have an order of their own.
+    singled: usize,
+    pub(super) closed: bool,
+    pub(super) stopped_at: Option<Instant>,
+    /// Why everything was told to end where it stands.
+    abort: Option<Abort>,
+    busy: Option<Busy>,
+    pub(super) waiter: Option<Waker>,
+    pub(super) failures: Vec<TaskError>,
+    /// How many tasks the stop has cut.
+    pub(super) cut: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Abort {
+    Grace,
+    HolderDropped,
+}
+
+pub(super) struct Entry {
+    pub(super) name: Name,
+    pub(super) location: &'static Location<'static>,
+    /// Of the Tokio task, once it has been pending.
+    waker: Option<Waker>,
+    guard: Option<CtxGuard>,
+    pub(super) extra: Option<Box<Extra>>,
+    /// When it was first pending, as [`stamp`] writes it; zero before.
+    since: u32,
+    handles: u16,
+    order: Order,
+    pub(super) settled: bool,
+    silent: bool,
+    pub(super) unread: bool,
+}
+
+/// What only a task has that somebody looks at.
+#[derive(Default)]
+pub(super) struct Extra {
+    pub(super) settled: Settled,
+    /// Of whoever awaits the handle.
+    pub(super) awaiting: Option<Waker>,
+    pub(super) wakers: WakerSet,
+    pub(super) callbacks: std::collections::VecDeque<(u64, Callback)>,
+    pub(super) registry: u64,
+    pub(super) next_id: u64,
+    pub(super) callback_running: Option<u64>,
+}
+
+/// Is given the place of the task that is done; the typed handle is made of it.
+pub(crate) type Callback = Box<dyn FnOnce(&Arc<Shared>, u32) + Send>;
+
+#[derive(Default)]
+pub(super) enum Settled {
+    #[default]
+    Not,
+    Value(Box<dyn Any + Send>),
+    Error(TaskError),
+    Taken,
+    /// The value is being cloned by this thread.
+    Lent(std::thread::ThreadId),
+}
+
+/// What is to be done once the lock is open.
+#[must_use]
+#[derive(Default)]
+struct After {
+    waiter: Option<Waker>,
+    busy: Option<Busy>,
+}
+
+impl After {
+    fn run(self) {
+        wake_all(self.waiter);
+        drop(self.busy);
+    }
+}
+
+impl Core {
+    fn after(&mut self) -> After {
+        if self.running > 0 {
+            return After::default();
+        }
+        let over = self.closed || self.stopped_at.is_some();
+        After { waiter: self.waiter.take(), busy: if over { self.busy.take() } else { None } }
+    }
+
+    /// The entry of a task that runs or has a handle, which is what keeps it there.
+    pub(super) fn entry(&mut self, key: u32) -> &mut Entry {
+        self.tasks.get_mut(key).expect("an entry lives as long as its task and its handles")
+    }
+}
+
+impl Entry {
+    /// The handles may be gone, and there may be nobody to tell.
+    fn is_watched(&self) -> bool {
+        self.handles > 0 || self.extra.is_some() || self.guard.is_some() || self.order != Order::Run
+    }
+
+    pub(super) fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+}
+
+/// Milliseconds for three weeks, then seconds for sixty years.
+fn stamp(since: Duration) -> u32 {
+    const SECONDS: u32 = 1 << 31;
+    match u32::try_from(since.as_millis()) {
+        Ok(millis) if millis < SECONDS - 1 => millis + 1,
+        _ => SECONDS | u32::try_from(since.as_secs()).unwrap_or(u32::MAX),
+    }
+}
+
+fn unstamp(stamp: u32) -> Option<Duration> {
+    const SECONDS: u32 = 1 << 31;
+    match stamp {
+        0 => None,
+        _ if stamp & SECONDS != 0 => Some(Duration::from_secs((stamp & !SECONDS).into())),
+        millis => Some(Duration::from_millis((millis - 1).into())),
+    }
+}
+
+impl Shared {
+    /// What tasks of `ctx` share. `canceller` is for the policy that stops all.
+    pub(crate) fn new(ctx: &Ctx, canceller: Option<Canceller>, on_failure: OnFailure) -> Arc<Self> {
+        Arc::new(Self {
+            ctx: ctx.clone(),
+            canceller,
+            runtime: ctx.runtime().ok(),
+            on_failure,
+            orders: AtomicU8::new(0),
+            made: time::now(),
+            core: Mutex::new(Core {
+                tasks: Slab::new(),
+                running: 0,
+                singled: 0,
+                closed: false,
+                stopped_at: None,
+                abort: None,
+                busy: Some(ctx.busy()),
+                waiter: None,
+                failures: Vec::new(),
+                cut: 0,
+            }),
+        })
+    }
+
+    /// Stops everything when the context completes.
+    pub(crate) fn follow(self: &Arc<Self>) -> crate::ctx::CallbackId {
+        let shared = Arc::downgrade(self);
+        self.ctx.add_done_callback(move |_| {
+            if let Some(shared) = shared.upgrade() {
+                shared.stop(Order::Stop);
+            }
+        })
+    }
+
+    pub(crate) fn runtime(&self) -> Result<Handle, crate::NoRuntime> {
+        match &self.runtime {
+            Some(runtime) => Ok(runtime.clone()),
+            None => self.ctx.runtime(),
+        }
+    }
+
+    pub(crate) fn runtime_ref(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
+    }
+
+    /// Counts a task with one handle, or says why not. `last` closes behind it.
+    pub(crate) fn reserve(
+        &self,
+        name: Name,
+        location: &'static Location<'static>,
+        silent: bool,
+        guard: Option<CtxGuard>,
+        last: bool,
+    ) -> Result<u32, (Name, Reason)> {
+        let done = self.ctx.is_done();
+        let mut core = self.core.lock();
+        if core.closed || done || core.stopped_at.is_some() {
+            let closed = core.closed;
+            drop(core);
+            let completion = self.ctx.completion().filter(|_| !closed);
+            return Err((name, completion.map_or(Reason::Closed, Reason::Done)));
+        }
+        core.running += 1;
+        core.closed = last;
+        Ok(core.tasks.insert(Entry {
+            name,
+            location,
+            waker: None,
+            guard,
+            extra: None,
+            since: 0,
+            handles: 1,
+            order: Order::Run,
+            settled: false,
+            silent,
+            unread: false,
+        }))
+    }
+
+    /// What the task has to do. One load where there are no orders.
+    pub(crate) fn order_for(&self, key: u32) -> Order {
+        // Acquire: what was written before the order, such as why, is seen by the task that follows it.
+        let orders = self.orders.load(Ordering::Acquire);
+        if orders & TO_SOME == 0 { Order::of(orders) } else { self.order_in(orders, &mut self.core.lock(), key) }
+    }
+
+    fn order_in(&self, orders: u8, core: &mut Core, key: u32) -> Order {
+        Order::of(orders).max(core.entry(key).order)
+    }
+
+    /// Takes in the waker of the Tokio task, and answers with the order that stands.
+    pub(crate) fn register(&self, key: u32, waker: Waker) -> Order {
+        let now = time::now();
+        let mut core = self.core.lock();
+        let entry = core.entry(key);
+        entry.waker = Some(waker);
+        entry.since = stamp(now.saturating_duration_since(self.made));
+        let orders = self.orders.load(Ordering::Acquire);
+        self.order_in(orders, &mut core, key)
+    }
+
+    /// Gives the order to every task.
+    pub(crate) fn stop(&self, order: Order) {
+        let now = time::now();
+        // Release: pairs with the load in `order_for`.
+        self.orders.fetch_or(order.bits(), Ordering::AcqRel);
+        let (wakers, after, waiter) = {
+            let mut core = self.core.lock();
+            core.stopped_at.get_or_insert(now);
+            let wakers: Vec<Waker> = core.tasks.iter().filter_map(|(_, entry)| entry.waker.clone()).collect();
+            let waiter = core.waiter.take();
+            (wakers, core.after(), waiter)
+        };
+        wake_all(wakers);
+        // It has a grace to watch.
+        wake_all(waiter);
+        after.run();
+    }
+
+    pub(crate) fn abort(&self, why: Abort) {
+        self.core.lock().abort.get_or_insert(why);
+        self.stop(Order::Abort);
+    }
+
+    /// Gives the order to one task; whether it ran and had none so far.
+    pub(crate) fn stop_one(&self, key: u32, order: Order) -> bool {
+        let (waker, canceller, first) = {
+            let mut core = self.core.lock();
+            let entry = core.entry(key);
+            if entry.settled {
+                return false;
+            }
+            let first = entry.order == Order::Run;
+            entry.order = entry.order.max(order);
+            let waker = entry.waker.clone();
+            let canceller = entry.guard.as_ref().map(CtxGuard::canceller);
+            if first {
+                core.singled += 1;
+                self.orders.fetch_or(TO_SOME, Ordering::AcqRel);
+            }
+            (waker, canceller, first)
+        };
+        if let Some(canceller) = canceller {
+            canceller.cancel_because("its task was cancelled");
+        }
+        wake_all(waker);
+        first
+    }
+
+    /// The task is over.
+    pub(crate) fn settle<V: Send + 'static>(self: &Arc<Self>, key: u32, end: End<V>) {
+        let mut core = self.core.lock();
+        match end {
+            End::Value(value) if !core.entry(key).is_watched() => {
+                core.running -= 1;
+                let entry = core.tasks.remove(key);
+                let after = core.after();
+                drop(core);
+                drop(entry);
+                if std::mem::needs_drop::<V>()
+                    && let Err(panic) = contain(|| drop(value))
+                {
+                    Report::new(&self.ctx, "the drop of what a task returned panicked").error(&panic).send();
+                }
+                after.run();
+            }
+            end => {
+                drop(core);
+                self.settle_watched(key, end);
+            }
+        }
+    }
+
+    #[cold]
+    fn settle_watched<V: Send + 'static>(self: &Arc<Self>, key: u32, end: End<V>) {
+        let (name, location, silent, guard, order, abort) = {
+            let mut core = self.core.lock();
+            let abort = core.abort;
+            let entry = core.entry(key);
+            (entry.name.clone(), entry.location, entry.silent, entry.guard.take(), entry.order, abort)
+        };
+        let own_done = guard.as_ref().is_some_and(|guard| guard.is_done());
+        // Everything below the task is done before the task is.
+        drop(guard);
+
+        let stopped = own_done || order != Order::Run || self.orders.load(Ordering::Acquire) & TO_ALL != 0;
+        let why = match end {
+            End::Value(value) => Ok(value),
+            End::Failed(failure) if stopped && is_echo(&failure.error) => Err(Why::Cancelled(self.cut(order, None))),
+            End::Failed(failure) => Err(Why::Failed(failure)),
+            End::Panicked(error) => Err(Why::Panicked(error)),
+            End::Cut(cut) => Err(Why::Cancelled(cut)),
+            End::Stopped => Err(Why::Cancelled(self.cut(order, abort))),
+        };
+        let settled: Result<V, TaskError> = why.map_err(|why| TaskError::new(why, name, self.ctx.clone(), location));
+        let failure = settled.as_ref().err().filter(|error| !error.is_cancelled()).cloned();
+        let mut unread = false;
+        let mut stop_all = None;
+        match (&failure, self.on_failure) {
+            (Some(_), _) if silent => unread = true,
+            (Some(error), OnFailure::Report) => self.report(error),
+            (Some(error), OnFailure::Collect) => self.core.lock().failures.push(error.clone()),
+            (Some(error), OnFailure::StopAll) => {
+                self.core.lock().failures.push(error.clone());
+                stop_all = Some(error.clone());
+            }
+            (None, _) => {}
+        }
+        let cut = settled.as_ref().is_err_and(TaskError::is_cancelled) && order == Order::Run && stopped;
+
+        // Nobody looks at the value of a task without handles and callbacks.
+        let mut unwanted = None;
+        let boxed = match settled {
+            Ok(value) => {
+                let watched = {
+                    let mut core = self.core.lock();
+                    let entry = core.entry(key);
+                    entry.handles > 0 || entry.extra.as_ref().is_some_and(|extra| !extra.callbacks.is_empty())
+                };
+                if watched {
+                    Settled::Value(Box::new(value))
+                } else {
+                    unwanted = Some(value);
+                    Settled::Taken
+                }
+            }
+            Err(error) => Settled::Error(error),
+        };
+        let (wakers, awaiting, callbacks, old) = {
+            let mut core = self.core.lock();
+            core.cut += usize::from(cut);
+            let entry = core.entry(key);
+            entry.settled = true;
+            entry.unread = unread;
+            // The callbacks' own view.
+            entry.handles += 1;
+            let extra = entry.extra();
+            let old = std::mem::replace(&mut extra.settled, boxed);
+            (extra.wakers.take(), extra.awaiting.take(), !extra.callbacks.is_empty(), old)
+        };
+        drop(old);
+        if let Some(value) = unwanted
+            && let Err(panic) = contain(|| drop(value))
+        {
+            Report::new(&self.ctx, "the drop of what a task returned panicked").error(&panic).send();
+        }
+        wake_all(wakers.chain(awaiting));
+        if callbacks {
+            self.run_callbacks(key);
+        }
+        if let (Some(canceller), Some(error)) = (&self.canceller, stop_all) {
+            canceller.set_exception(error);
+        }
+        let after = {
+            let mut core = self.core.lock();
+            core.running -= 1;
+            if core.entry(key).order != Order::Run {
+                core.singled -= 1;
+                if core.singled == 0 {
+                    self.orders.fetch_and(!TO_SOME, Ordering::AcqRel);
+                }
+            }
+            core.after()
+        };
+        if let Err(panic) = contain(|| self.release(key)) {
+            Report::new(&self.ctx, "the drop of what a task returned panicked").error(&panic).send();
+        }
+        after.run();
+    }
+
+    fn cut(&self, order: Order, abort: Option<Abort>) -> Cut {
+        match abort {
+            _ if order != Order::Run => Cut::Asked,
+            Some(Abort::Grace) => Cut::Grace,
+            Some(Abort::HolderDropped) => Cut::HolderDropped,
+            None => Cut::Context(self.ctx.completion()),
+        }
+    }
+
+    fn run_callbacks(self: &Arc<Self>, key: u32) {
+        loop {
+            let callback = {
+                let mut core = self.core.lock();
+                let extra = core.entry(key).extra();
+                let next = extra.callbacks.pop_front();
+                extra.callback_running = next.as_ref().map(|next| next.0);
+                next
+            };
+            let Some((_, callback)) = callback else { return };
+            self.call(key, callback);
+        }
+    }
+
+    pub(super) fn call(self: &Arc<Self>, key: u32, callback: Callback) {
+        if let Err(panic) = contain(|| callback(self, key)) {
+            let name = self.core.lock().entry(key).name.clone();
+            Report::new(&self.ctx, "a callback panicked").task(&name).error(&panic).send();
+        }
+    }
+
+    /// One more handle to a task that has one.
+    pub(crate) fn retain(&self, key: u32) {
+        let mut core = self.core.lock();
+        let entry = core.entry(key);
+        entry.handles = entry.handles.checked_add(1).expect("fewer than 2^16 handles to one task");
+    }
+
+    /// One handle less. With the last, what is left of a settled task goes, and an error that nobody read is told.
+    pub(crate) fn release(&self, key: u32) {
+        let (entry, awaiting) = {
+            let mut core = self.core.lock();
+            let entry = core.entry(key);
+            entry.handles -= 1;
+            if entry.handles > 0 {
+                return;
+            }
+            if entry.settled {
+                (core.tasks.remove(key), None)
+            } else {
+                (None, entry.extra.as_mut().and_then(|extra| extra.awaiting.take()))
+            }
+        };
+        drop(awaiting);
+        let Some(entry) = entry else { return };
+        let Some(extra) = entry.extra else { return };
+        if let Settled::Error(error) = &extra.settled
+            && entry.unread
+        {
+            self.report_as("a task failed and nobody read its error", error);
+        }
+    }
+
+    fn report(&self, error: &TaskError) {
+        self.report_as(if error.is_panic() { "a task panicked" } else { "a task failed" }, error);
+    }
+
+    pub(super) fn report_as(&self, what: &str, error: &TaskError) {
+        let report = Report::new(&self.ctx, what).task(error.name()).at(error.location());
+        match error.error() {
+            Some(error) => report.error(error).send(),
+            None => report.send(),
+        }
+    }
+
+    /// How long the task has been running, once it has been pending.
+    pub(super) fn age(&self, entry: &Entry, now: Instant) -> Option<Duration> {
+        let since = unstamp(entry.since)?;
+        Some(now.saturating_duration_since(self.made).saturating_sub(since))
+    }
+
+    /// Nothing may be added any more.
+    pub(super) fn close(&self) {
+        let after = {
+            let mut core = self.core.lock();
+            core.closed = true;
+            core.after()
+        };
+        after.run();
+    }
+}
+
+/// An error that only says that something was stopped: what is awaited below a context ends with such.
+fn is_echo(error: &crate::SharedError) -> bool {
+    error.is::<crate::Completion>() || error.downcast_ref::<TaskError>().is_some_and(TaskError::is_cancelled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_exact_to_the_millisecond_for_weeks_and_to_the_second_for_decades() {
+        for millis in [0, 1, 999, 86_400_000] {
+            let since = Duration::from_millis(millis);
+            assert_eq!(unstamp(stamp(since)), Some(since));
+        }
+        let decade = Duration::from_millis(315_360_000_000 + 7);
+        assert_eq!(unstamp(stamp(decade)), Some(Duration::from_secs(315_360_000)));
+        assert!(unstamp(stamp(Duration::MAX)).is_some());
+        assert_eq!(unstamp(0), None);
+    }
+
+    #[test]
+    fn an_entry_is_small() {
+        assert!(size_of::<Option<Entry>>() <= 72);
+    }
+}

@@ -1,0 +1,247 @@
+//! Spawning one task, with its options.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::refused::{Reason, Refused};
+use super::shared::Shared;
+use crate::task::error::{Cut, Why};
+use crate::task::work::{Adopted, End, Job, Plain, Told, Work};
+use crate::task::{Adopt, Outcome, Task, TaskError};
+use crate::{Ctx, CtxGuard, Name};
+
+/// A task that is about to be spawned. [`Tasks::task`](super::Tasks::task) makes it.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use machinery::{Ctx, TaskHolder};
+///
+/// let root = Ctx::beginning("app");
+/// let tasks = TaskHolder::new(&root);
+/// let task = tasks.task("guess").silent().spawn(async { "no idea".parse::<u32>() });
+/// assert_eq!(task.await.unwrap_err().kind(), Some("ParseIntError"));
+/// tasks.finish().await;
+/// # }
+/// ```
+#[must_use = "nothing runs until it is spawned"]
+pub struct TaskBuilder<'a> {
+    shared: &'a Arc<Shared>,
+    name: Name,
+    location: &'static Location<'static>,
+    silent: bool,
+    /// Nothing comes after it.
+    last: bool,
+}
+
+impl<'a> TaskBuilder<'a> {
+    pub(crate) fn new(shared: &'a Arc<Shared>, name: Name, location: &'static Location<'static>) -> Self {
+        Self { shared, name, location, silent: false, last: false }
+    }
+
+    /// Has its error wait for whoever awaits the task, instead of being reported or collected at once.
+    ///
+    /// An error whose handle is dropped unread is reported all the same.
+    pub fn silent(self) -> Self {
+        self.silent_if(true)
+    }
+
+    pub(crate) fn silent_if(mut self, silent: bool) -> Self {
+        self.silent = silent;
+        self
+    }
+
+    /// Closes behind it.
+    pub(crate) fn last(mut self) -> Self {
+        self.last = true;
+        self
+    }
+
+    /// Spawns a future, as [`Tasks::add`](super::Tasks::add) does.
+    pub fn spawn<F>(self, future: F) -> Task<<F::Output as Outcome>::Value>
+    where
+        F: Future + Send + 'static,
+        F::Output: Outcome,
+    {
+        self.or_refused(|this| this.try_spawn(future))
+    }
+
+    /// Spawns work with a context, as [`Tasks::add_with`](super::Tasks::add_with) does.
+    ///
+    /// # Panics
+    ///
+    /// If `work` does when it is called, which is before this returns.
+    pub fn spawn_with<C, F>(self, work: C) -> Task<<F::Output as Outcome>::Value>
+    where
+        C: FnOnce(Ctx) -> F,
+        F: Future + Send + 'static,
+        F::Output: Outcome,
+    {
+        self.or_refused(|this| this.try_spawn_with(work))
+    }
+
+    /// Spawns a future that is not `Send`, as [`Tasks::add_local`](super::Tasks::add_local) does.
+    ///
+    /// # Panics
+    ///
+    /// Outside a `LocalSet` and a local runtime, as Tokio's `spawn_local` does.
+    #[track_caller]
+    pub fn spawn_local<F>(self, future: F) -> Task<<F::Output as Outcome>::Value>
+    where
+        F: Future + 'static,
+        F::Output: Outcome,
+    {
+        self.or_refused(|this| match this.reserve(None) {
+            Ok(place) => Ok(place.run(|work| crate::spawn::local_task(work), Plain { future })),
+            Err((name, reason)) => Err(Refused { work: future, name, reason }),
+        })
+    }
+
+    /// Spawns work with a context that is not `Send`.
+    ///
+    /// # Panics
+    ///
+    /// Outside a `LocalSet` and a local runtime, as Tokio's `spawn_local` does; or if `work` does when it is called.
+    #[track_caller]
+    pub fn spawn_local_with<C, F>(self, work: C) -> Task<<F::Output as Outcome>::Value>
+    where
+        C: FnOnce(Ctx) -> F,
+        F: Future + 'static,
+        F::Output: Outcome,
+    {
+        self.or_refused(|this| this.told(work, |place, job| place.run(|work| crate::spawn::local_task(work), job)))
+    }
+
+    /// Takes over a running task, as [`Tasks::add_task`](super::Tasks::add_task) does.
+    pub fn adopt<A: Adopt>(self, task: A) -> Task<A::Value> {
+        self.or_refused(|this| {
+            let (place, runtime) = match this.place_on_runtime(None) {
+                Ok(both) => both,
+                // The drop of it stops it.
+                Err((name, reason)) => return Err(Refused { work: Adopted(task), name, reason }),
+            };
+            Ok(place.run(|work| crate::spawn::task(&runtime, work), Adopted(task)))
+        })
+    }
+
+    /// Like [`spawn`](Self::spawn), and gives the work back where it is not taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] with the work, if the holder has closed or stopped, its context is done, or there is no runtime.
+    pub fn try_spawn<F>(self, future: F) -> Result<Task<<F::Output as Outcome>::Value>, Refused<F>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Outcome,
+    {
+        match self.place_on_runtime(None) {
+            Ok((place, runtime)) => Ok(place.run(|work| crate::spawn::task(&runtime, work), Plain { future })),
+            Err((name, reason)) => Err(Refused { work: future, name, reason }),
+        }
+    }
+
+    /// Like [`spawn_with`](Self::spawn_with), and gives the work back where it is not taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] with the work, if the holder has closed or stopped, its context is done, or there is no runtime.
+    pub fn try_spawn_with<C, F>(self, work: C) -> Result<Task<<F::Output as Outcome>::Value>, Refused<C>>
+    where
+        C: FnOnce(Ctx) -> F,
+        F: Future + Send + 'static,
+        F::Output: Outcome,
+    {
+        let runtime = match self.shared.runtime() {
+            Ok(runtime) => runtime,
+            Err(error) => return Err(Refused { work, name: self.name, reason: Reason::NoRuntime(error) }),
+        };
+        self.told(work, |place, job| place.run(|work| crate::spawn::task(&runtime, work), job))
+    }
+
+    fn told<C, F, T>(self, work: C, run: impl FnOnce(Reserved<'a>, Told<F>) -> Task<T>) -> Result<Task<T>, Refused<C>>
+    where
+        C: FnOnce(Ctx) -> F,
+    {
+        let guard = self.shared.ctx.child(&self.name);
+        let ctx = guard.ctx();
+        match self.reserve(Some(guard)) {
+            Ok(place) => {
+                let future = work(ctx);
+                Ok(run(place, Told { future }))
+            }
+            Err((name, reason)) => Err(Refused { work, name, reason }),
+        }
+    }
+
+    fn reserve(self, guard: Option<CtxGuard>) -> Result<Reserved<'a>, (Name, Reason)> {
+        let key = self.shared.reserve(self.name, self.location, self.silent, guard, self.last)?;
+        Ok(Reserved { shared: self.shared, key, started: false })
+    }
+
+    fn place_on_runtime(self, guard: Option<CtxGuard>) -> Result<(Reserved<'a>, Cow<'a, Handle>), (Name, Reason)> {
+        let runtime = match self.shared.runtime_ref() {
+            Some(runtime) => Cow::Borrowed(runtime),
+            None => match self.shared.runtime() {
+                Ok(runtime) => Cow::Owned(runtime),
+                Err(error) => return Err((self.name, Reason::NoRuntime(error))),
+            },
+        };
+        Ok((self.reserve(guard)?, runtime))
+    }
+
+    fn or_refused<T, W>(self, spawn: impl FnOnce(Self) -> Result<Task<T>, Refused<W>>) -> Task<T> {
+        let (shared, location) = (self.shared, self.location);
+        match spawn(self) {
+            Ok(task) => task,
+            Err(refused) => refuse(shared, location, refused),
+        }
+    }
+}
+
+#[cold]
+fn refuse<T, W>(shared: &Shared, location: &'static Location<'static>, refused: Refused<W>) -> Task<T> {
+    let Refused { work, name, reason } = refused;
+    let why = Why::Cancelled(Cut::Refused(reason.into_error()));
+    let task = Task::refused(TaskError::new(why, name, shared.ctx.clone(), location));
+    drop(work);
+    task
+}
+
+impl fmt::Debug for TaskBuilder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskBuilder").field("name", &self.name).field("silent", &self.silent).finish_non_exhaustive()
+    }
+}
+
+/// A place that is counted, with one handle. A drop without `run` gives it back.
+struct Reserved<'a> {
+    shared: &'a Arc<Shared>,
+    key: u32,
+    started: bool,
+}
+
+impl Reserved<'_> {
+    fn run<J: Job>(mut self, spawn: impl FnOnce(Work<J>), job: J) -> Task<J::Value> {
+        self.started = true;
+        let task = Task::held(Arc::clone(self.shared), self.key);
+        // Where this fails, the work settles the task when it is dropped.
+        spawn(Work::new(Arc::clone(self.shared), self.key, job));
+        task
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if !self.started {
+            self.shared.settle::<()>(self.key, End::Cut(Cut::Elsewhere));
+            self.shared.release(self.key);
+        }
+    }
+}

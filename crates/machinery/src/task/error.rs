@@ -1,0 +1,179 @@
+//! How a task ends without a value.
+
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+use super::Failure;
+use crate::{Completion, Ctx, Name, SharedError};
+
+/// Why a task gave no value: it failed, it panicked, or it was cancelled.
+///
+/// It knows the name of the task and the path of its context, and the error itself is its `source()`. A clone is a
+/// reference to the same.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use machinery::{Ctx, TaskHolder};
+///
+/// let root = Ctx::beginning("app");
+/// let tasks = TaskHolder::builder(&root).name("tasks").build();
+/// let task = tasks.task("fetch").silent().spawn(async { Err::<(), _>("no route") });
+///
+/// let error = task.await.unwrap_err();
+/// assert_eq!(error.to_string(), "task `fetch` of `app-->tasks` failed: no route");
+/// assert_eq!(error.error().unwrap().to_string(), "no route");
+/// tasks.finish().await;
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TaskError(Arc<Inner>);
+
+struct Inner {
+    why: Why,
+    name: Name,
+    ctx: Ctx,
+    location: &'static Location<'static>,
+}
+
+pub(crate) enum Why {
+    Failed(Failure),
+    Panicked(SharedError),
+    Cancelled(Cut),
+}
+
+/// What cancelled a task.
+#[derive(Debug)]
+pub(crate) enum Cut {
+    /// Somebody called `cancel` on it.
+    Asked,
+    /// Its context, or its holder, stopped.
+    Context(Option<Completion>),
+    /// Its grace was over.
+    Grace,
+    /// The holder was dropped with the task in it.
+    HolderDropped,
+    /// The runtime dropped it.
+    Shutdown,
+    /// It was never started.
+    Refused(SharedError),
+    /// What it took over was cancelled by somebody else.
+    Elsewhere,
+}
+
+impl TaskError {
+    pub(crate) fn new(why: Why, name: Name, ctx: Ctx, location: &'static Location<'static>) -> Self {
+        Self(Arc::new(Inner { why, name, ctx, location }))
+    }
+
+    /// Whether the task was stopped before its end, or never started.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.0.why, Why::Cancelled(_))
+    }
+
+    /// Whether the task panicked. The message of the panic is in [`error`](Self::error).
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        matches!(self.0.why, Why::Panicked(_))
+    }
+
+    /// Whether the task was never started, as what it was added to had closed, was done, or had no runtime.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.0.why, Why::Cancelled(Cut::Refused(_)))
+    }
+
+    /// The error that the task failed with, or its panic as one; `None` for a task that was cancelled.
+    #[must_use]
+    pub fn error(&self) -> Option<&SharedError> {
+        match &self.0.why {
+            Why::Failed(failure) => Some(&failure.error),
+            Why::Panicked(error) => Some(error),
+            Why::Cancelled(_) => None,
+        }
+    }
+
+    /// The name of the error's type, where the task said it.
+    #[must_use]
+    pub fn kind(&self) -> Option<&'static str> {
+        match &self.0.why {
+            Why::Failed(failure) => failure.kind,
+            Why::Panicked(_) => Some("Panic"),
+            Why::Cancelled(_) => None,
+        }
+    }
+
+    /// The completion that cancelled the task, if it was cancelled by its context's.
+    #[must_use]
+    pub fn completion(&self) -> Option<&Completion> {
+        match &self.0.why {
+            Why::Cancelled(Cut::Context(completion)) => completion.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The name of the task.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.0.name
+    }
+
+    /// The context that the task ran on: the one of its holder, or the one that it was started on.
+    #[must_use]
+    pub fn ctx(&self) -> &Ctx {
+        &self.0.ctx
+    }
+
+    /// The line that spawned the task.
+    #[must_use]
+    pub fn location(&self) -> &'static Location<'static> {
+        self.0.location
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task `{}` of `{}` ", self.0.name, self.0.ctx.full_name())?;
+        match &self.0.why {
+            Why::Failed(failure) => write!(f, "failed: {failure}"),
+            // The error of a panic says that it is one.
+            Why::Panicked(error) => fmt::Display::fmt(error, f),
+            Why::Cancelled(Cut::Asked | Cut::Elsewhere | Cut::Context(None)) => f.write_str("was cancelled"),
+            Why::Cancelled(Cut::Context(Some(completion))) => write!(f, "was cancelled: {completion}"),
+            Why::Cancelled(Cut::Grace) => f.write_str("was aborted, as its grace was over"),
+            Why::Cancelled(Cut::HolderDropped) => f.write_str("was aborted, as its holder was dropped"),
+            Why::Cancelled(Cut::Shutdown) => f.write_str("was cancelled: the runtime was shut down"),
+            Why::Cancelled(Cut::Refused(reason)) => write!(f, "was refused: {reason}"),
+        }
+    }
+}
+
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("TaskError");
+        debug.field("name", &self.0.name).field("ctx", &self.0.ctx);
+        match &self.0.why {
+            Why::Failed(failure) => debug.field("failed", &failure.error),
+            Why::Panicked(error) => debug.field("panicked", error),
+            Why::Cancelled(cut) => debug.field("cancelled", cut),
+        };
+        debug.field("location", &format_args!("{}", self.0.location)).finish()
+    }
+}
+
+impl Error for TaskError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0.why {
+            Why::Failed(failure) => Some(&*failure.error),
+            Why::Panicked(error) => Some(&**error),
+            Why::Cancelled(Cut::Context(Some(completion))) => Some(completion),
+            Why::Cancelled(Cut::Refused(reason)) => Some(&**reason),
+            Why::Cancelled(_) => None,
+        }
+    }
+}
