@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use machinery::Event;
+use machinery::event::EventWait;
+use proptest::prelude::*;
 use wakers::{Probe, on_drop, on_wake, poll_with};
 
 #[test]
@@ -307,4 +309,111 @@ fn a_million_waits_that_come_and_go_leave_the_event_as_it_was() {
         assert_eq!(probe.poll(&mut wait), Poll::Pending);
     }
     assert_eq!(probe.kept(), 0);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Set,
+    Clear,
+    Begin,
+    Poll(usize),
+    Drop(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        2 => Just(Step::Set),
+        2 => Just(Step::Clear),
+        3 => Just(Step::Begin),
+        6 => (0..8_usize).prop_map(Step::Poll),
+        2 => (0..8_usize).prop_map(Step::Drop),
+    ];
+    proptest::collection::vec(step, 0..80)
+}
+
+/// A wait, and what a model of three lines says of it.
+struct Watched {
+    wait: EventWait,
+    probe: Arc<Probe>,
+    registered: bool,
+    over: bool,
+    wake_ups: usize,
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_steps_agrees_with_the_model(steps in steps()) {
+        let event = Event::new();
+        let mut set = false;
+        let mut waits: Vec<Watched> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Set => {
+                    prop_assert_eq!(event.set(), !set);
+                    if !set {
+                        for watched in &mut waits {
+                            watched.wake_ups += usize::from(watched.registered);
+                            watched.registered = false;
+                            watched.over = true;
+                        }
+                    }
+                    set = true;
+                }
+                Step::Clear => {
+                    prop_assert_eq!(event.clear(), set);
+                    set = false;
+                }
+                Step::Begin => waits.push(Watched {
+                    wait: event.wait(),
+                    probe: Probe::new(),
+                    registered: false,
+                    over: set,
+                    wake_ups: 0,
+                }),
+                Step::Poll(n) if n < waits.len() => {
+                    let Watched { wait, probe, registered, over, .. } = &mut waits[n];
+                    prop_assert_eq!(probe.poll(wait).is_ready(), *over || set);
+                    *over |= set;
+                    *registered = !*over;
+                }
+                Step::Drop(n) if n < waits.len() => {
+                    let Watched { wait, probe, .. } = waits.swap_remove(n);
+                    drop(wait);
+                    prop_assert_eq!(probe.kept(), 0);
+                }
+                Step::Poll(_) | Step::Drop(_) => {}
+            }
+            prop_assert_eq!(event.is_set(), set);
+            for watched in &waits {
+                prop_assert_eq!(watched.probe.woken(), watched.wake_ups);
+                prop_assert_eq!(watched.probe.kept(), usize::from(watched.registered));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_event_connects_two_runtimes() {
+    let (ping, pong) = (Event::new(), Event::new());
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let other = std::thread::spawn({
+        let (ping, pong) = (ping.clone(), pong.clone());
+        move || {
+            runtime().block_on(async {
+                for _ in 0..500 {
+                    ping.wait().await;
+                    ping.clear();
+                    pong.set();
+                }
+            });
+        }
+    });
+    runtime().block_on(async {
+        for _ in 0..500 {
+            ping.set();
+            pong.wait().await;
+            pong.clear();
+        }
+    });
+    other.join().unwrap();
 }

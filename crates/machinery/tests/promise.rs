@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use machinery::ctx::Removal;
+use machinery::promise::Settled;
 use machinery::{Ctx, Promise, SharedError};
+use proptest::prelude::*;
 use tramps::Kept;
 use wakers::{Probe, on_drop, on_wake, poll_with};
 
@@ -496,4 +498,117 @@ fn values_and_callbacks_are_dropped_once_and_without_a_lock() {
     let id = itself.add_done_callback(move |_| drop(held));
     itself.remove_done_callback(id);
     assert!(itself.is_done());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Add,
+    Remove(usize),
+    Settle,
+    Cancel,
+    Begin,
+    Poll(usize),
+    Drop(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        5 => Just(Step::Add),
+        3 => (0..8_usize).prop_map(Step::Remove),
+        1 => Just(Step::Settle),
+        1 => Just(Step::Cancel),
+        3 => Just(Step::Begin),
+        3 => (0..8_usize).prop_map(Step::Poll),
+        2 => (0..8_usize).prop_map(Step::Drop),
+    ];
+    proptest::collection::vec(step, 0..40)
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_steps_agrees_with_the_model(steps in steps()) {
+        let promise = Promise::<u32>::new("answer");
+        let ran = Arc::new(Mutex::new(Vec::new()));
+        let mut should_have_run = Vec::new();
+        let mut waiting = Vec::new();
+        let mut ids = Vec::new();
+        let mut outcome = None;
+        let mut waits: Vec<(Settled<u32>, Arc<Probe>, bool, usize)> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Add => {
+                    let n = ids.len();
+                    let ran = Arc::clone(&ran);
+                    ids.push(promise.add_done_callback(move |_| ran.lock().unwrap().push(n)));
+                    if outcome.is_none() {
+                        waiting.push(n);
+                    } else {
+                        should_have_run.push(n);
+                    }
+                }
+                Step::Remove(n) if n < ids.len() => {
+                    let expected = if waiting.contains(&n) { Removal::Removed } else { Removal::AlreadyRun };
+                    prop_assert_eq!(promise.has_direct_done_callback(ids[n]), waiting.contains(&n));
+                    prop_assert_eq!(promise.remove_done_callback(ids[n]), expected);
+                    waiting.retain(|waiting| *waiting != n);
+                }
+                Step::Settle | Step::Cancel => {
+                    let (won, how) = match step {
+                        Step::Settle => (promise.set_result(42), Some(42)),
+                        _ => (promise.cancel(), None),
+                    };
+                    prop_assert_eq!(won, outcome.is_none());
+                    outcome = outcome.or(Some(how));
+                    should_have_run.append(&mut waiting);
+                    for (_, _, registered, wake_ups) in &mut waits {
+                        *wake_ups += usize::from(std::mem::take(registered));
+                    }
+                }
+                Step::Begin => waits.push((promise.settled(), Probe::new(), false, 0)),
+                Step::Poll(n) if n < waits.len() => {
+                    let (settled, probe, registered, _) = &mut waits[n];
+                    prop_assert_eq!(probe.poll(settled).is_ready(), outcome.is_some());
+                    *registered = outcome.is_none();
+                    prop_assert_eq!(probe.kept(), usize::from(*registered));
+                }
+                Step::Drop(n) if n < waits.len() => {
+                    let (settled, probe, ..) = waits.swap_remove(n);
+                    drop(settled);
+                    prop_assert_eq!(probe.kept(), 0);
+                }
+                Step::Remove(_) | Step::Poll(_) | Step::Drop(_) => {}
+            }
+            prop_assert_eq!(promise.value().copied(), outcome.flatten());
+            prop_assert_eq!(promise.is_done(), outcome.is_some());
+            prop_assert_eq!(&*ran.lock().unwrap(), &should_have_run);
+            for (_, probe, _, wake_ups) in &waits {
+                prop_assert_eq!(probe.woken(), *wake_ups);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_promise_connects_two_runtimes() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let pairs: Vec<_> =
+        (0..200).map(|n| (Promise::new(format!("ask-{n}")), Promise::new(format!("tell-{n}")))).collect();
+    let other = std::thread::spawn({
+        let pairs = pairs.clone();
+        move || {
+            runtime().block_on(async {
+                for (ask, tell) in pairs {
+                    let asked: usize = ask.await.unwrap();
+                    tell.set_result(asked + 1);
+                }
+            });
+        }
+    });
+    runtime().block_on(async {
+        for (n, (ask, tell)) in pairs.into_iter().enumerate() {
+            ask.set_result(n);
+            assert_eq!(tell.await.unwrap(), n + 1);
+        }
+    });
+    other.join().unwrap();
 }

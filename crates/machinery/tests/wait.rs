@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use machinery::protocols::{WaitByCallback, WaiterId};
 use machinery::{Ctx, CtxOptions, Event, Promise, wait_for_all, wait_for_first};
+use proptest::prelude::*;
 use tramps::Kept;
 use wakers::{Probe, on_wake, poll_with};
 
@@ -434,5 +435,86 @@ async fn waits_of_many_tasks_on_the_same_members_all_end() {
     }
     for wait in waits {
         wait.await.unwrap();
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Set(usize),
+    Clear(usize),
+    Poll,
+    Rewake,
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_steps_agrees_with_the_model(
+        before in proptest::collection::vec(any::<bool>(), 1..6),
+        steps in proptest::collection::vec(
+            prop_oneof![
+                3 => (0..6_usize).prop_map(Step::Set),
+                3 => (0..6_usize).prop_map(Step::Clear),
+                2 => Just(Step::Poll),
+                1 => Just(Step::Rewake),
+            ],
+            0..40,
+        ),
+        all in any::<bool>(),
+    ) {
+        let events: Vec<Event> = before.iter().map(|_| Event::new()).collect();
+        for (event, set) in events.iter().zip(&before) {
+            if *set {
+                event.set();
+            }
+        }
+        let mut wait: Box<dyn Future<Output = ()> + Unpin> =
+            if all { Box::new(wait_for_all(events.clone())) } else { Box::new(wait_for_first(events.clone())) };
+        let mut probe = Probe::new();
+
+        // Which have been set since the first poll, which counts those that were set then.
+        let mut met: Option<Vec<bool>> = None;
+        let mut known = false;
+        let mut over = false;
+        let enough = |met: &[bool]| if all { met.iter().all(|met| *met) } else { met.iter().any(|met| *met) };
+        for step in steps {
+            let was = met.as_deref().is_some_and(enough);
+            let woken = probe.woken();
+            match step {
+                Step::Set(n) if n < events.len() => {
+                    if events[n].set() && let Some(met) = &mut met {
+                        met[n] = true;
+                    }
+                    let is = met.as_deref().is_some_and(enough);
+                    prop_assert_eq!(probe.woken() - woken, usize::from(is && !was && !over));
+                }
+                Step::Clear(n) if n < events.len() => {
+                    events[n].clear();
+                    prop_assert_eq!(probe.woken(), woken);
+                }
+                Step::Set(_) | Step::Clear(_) => {}
+                Step::Poll | Step::Rewake => {
+                    if let Step::Rewake = step {
+                        probe = Probe::new();
+                    }
+                    let ready = probe.poll(&mut wait).is_ready();
+                    match &met {
+                        None => {
+                            let now: Vec<bool> = events.iter().map(Event::is_set).collect();
+                            known = enough(&now);
+                            prop_assert!(!ready, "it yields once");
+                            prop_assert_eq!(probe.woken(), usize::from(known));
+                            met = Some(now);
+                        }
+                        Some(_) => {
+                            prop_assert_eq!(ready, known || was);
+                            over |= ready;
+                        }
+                    }
+                    prop_assert_eq!(probe.kept(), usize::from(!ready && !known));
+                }
+            }
+        }
+        drop(wait);
+        prop_assert_eq!(probe.kept(), 0);
     }
 }
