@@ -119,7 +119,8 @@ impl fmt::Display for Ended {
 ///
 /// When this is dropped half-way, what is left of finish is handed to the context and runs as a task on its runtime; the
 /// context is [`drained`](Ctx::drained) only once it is over. Where the context has no runtime, or that runtime is
-/// shut down, finish does not run, and that is reported.
+/// shut down, finish does not run, and that is reported. A future that was never polled has started nothing, and finishes
+/// nothing.
 ///
 /// # Errors
 ///

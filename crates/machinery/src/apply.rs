@@ -37,6 +37,16 @@ pub struct ErrorGroup {
 
 impl ErrorGroup {
     /// The group that `error` is, if it is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use machinery::SharedError;
+    /// use machinery::apply::ErrorGroup;
+    ///
+    /// let error: SharedError = std::sync::Arc::new(std::io::Error::other("disk full"));
+    /// assert!(ErrorGroup::of(&error).is_none());
+    /// ```
     #[must_use]
     pub fn of(error: &SharedError) -> Option<&Self> {
         error.downcast_ref()

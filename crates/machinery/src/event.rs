@@ -102,12 +102,26 @@ impl Event {
     }
 
     /// The name that the event was made with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(machinery::Event::new().name(), None);
+    /// ```
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.inner.name.as_deref()
     }
 
     /// Whether the event is set now. One atomic load.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let event = machinery::Event::new();
+    /// event.set();
+    /// assert!(event.is_set());
+    /// ```
     #[must_use]
     pub fn is_set(&self) -> bool {
         // Acquire: whoever sees the event set sees what happened before `set`, which stores with release.
@@ -117,6 +131,14 @@ impl Event {
     /// Sets the event and wakes everybody who waits for it; says whether it was clear before.
     ///
     /// The wakers run before this returns, without any lock held, and one that panics keeps no other from being woken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let event = machinery::Event::new();
+    /// assert!(event.set());
+    /// assert!(!event.set());
+    /// ```
     #[expect(clippy::must_use_candidate, reason = "called for what it does")]
     pub fn set(&self) -> bool {
         if self.is_set() {
@@ -142,6 +164,15 @@ impl Event {
     /// Clears the event; says whether it was set before.
     ///
     /// Those who were waiting when it was set go on all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let event = machinery::Event::new();
+    /// event.set();
+    /// assert!(event.clear());
+    /// assert!(!event.clear());
+    /// ```
     #[expect(clippy::must_use_candidate, reason = "called for what it does")]
     pub fn clear(&self) -> bool {
         // AcqRel: who clears the event sees what came before it was set, and who sets it next is ordered after.
@@ -160,6 +191,20 @@ impl Event {
     /// # Fairness
     ///
     /// All who wait are woken by one `set`, in no particular order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let event = machinery::Event::new();
+    /// let setting = tokio::spawn({
+    ///     let event = event.clone();
+    ///     async move { event.set() }
+    /// });
+    /// event.wait().await;
+    /// # setting.await.unwrap();
+    /// # });
+    /// ```
     pub fn wait(&self) -> EventWait {
         EventWait {
             event: self.clone(),

@@ -81,30 +81,72 @@ impl<T> Promise<T> {
     }
 
     /// The name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(machinery::Promise::<u32>::new("answer").name(), "answer");
+    /// ```
     #[must_use]
     pub fn name(&self) -> Name {
         self.inner.name()
     }
 
     /// The context that the promise was made on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use machinery::{Ctx, Promise};
+    ///
+    /// let ctx = Ctx::beginning("root");
+    /// assert_eq!(Promise::<u32>::on(&ctx, "answer").ctx(), Some(&*ctx));
+    /// assert_eq!(Promise::<u32>::new("answer").ctx(), None);
+    /// ```
     #[must_use]
     pub fn ctx(&self) -> Option<&Ctx> {
         self.inner.ctx.as_ref()
     }
 
     /// Whether it is settled, in whichever way. One atomic load.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let promise = machinery::Promise::<u32>::new("answer");
+    /// assert!(!promise.is_done());
+    /// promise.cancel();
+    /// assert!(promise.is_done());
+    /// ```
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.inner.settled.get().is_some()
     }
 
     /// Whether it was cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let promise = machinery::Promise::<u32>::new("answer");
+    /// promise.cancel();
+    /// assert!(promise.is_cancelled());
+    /// ```
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(self.inner.settled.get(), Some(Settlement::Cancelled))
     }
 
     /// The value, where it was settled with one; by reference, as it never changes again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let promise = machinery::Promise::new("answer");
+    /// assert_eq!(promise.value(), None);
+    /// promise.set_result(42);
+    /// assert_eq!(promise.value(), Some(&42));
+    /// ```
     #[must_use]
     pub fn value(&self) -> Option<&T> {
         match self.inner.settled.get() {
@@ -114,6 +156,14 @@ impl<T> Promise<T> {
     }
 
     /// The error, where it was settled with one. Whoever asks has read it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let promise = machinery::Promise::<u32>::new("answer");
+    /// promise.set_exception("no idea");
+    /// assert_eq!(promise.exception().unwrap().to_string(), "no idea");
+    /// ```
     #[must_use]
     pub fn exception(&self) -> Option<&SharedError> {
         match self.inner.settled.get() {
@@ -171,6 +221,14 @@ impl<T> Promise<T> {
     }
 
     /// Whether `other` is a handle of the same promise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let promise = machinery::Promise::<u32>::new("answer");
+    /// assert!(promise.same_as(&promise.clone()));
+    /// assert!(!promise.same_as(&machinery::Promise::new("answer")));
+    /// ```
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
@@ -220,6 +278,16 @@ impl<T> Promise<T> {
     }
 
     /// Whether the callback is registered on this very promise and has not begun to run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let promise = machinery::Promise::<u32>::new("answer");
+    /// let id = promise.add_done_callback(|_| {});
+    /// assert!(promise.has_direct_done_callback(id));
+    /// promise.cancel();
+    /// assert!(!promise.has_direct_done_callback(id));
+    /// ```
     #[must_use]
     pub fn has_direct_done_callback(&self, id: CallbackId) -> bool {
         self.inner.has_callback(id)
@@ -250,6 +318,14 @@ impl<T: Send + Sync + 'static> Promise<T> {
     /// # Errors
     ///
     /// The value, if the promise was settled before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let promise = machinery::Promise::new("answer");
+    /// assert_eq!(promise.try_set_result(42), Ok(()));
+    /// assert_eq!(promise.try_set_result(43), Err(43));
+    /// ```
     pub fn try_set_result(&self, value: T) -> Result<(), T> {
         match self.settle(Settlement::Result(value)) {
             Err(Settlement::Result(value)) => Err(value),
