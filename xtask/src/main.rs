@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod compare_du;
 mod gate;
 mod run;
 mod steps;
@@ -24,6 +25,8 @@ enum Command {
     Bench(bench::Options),
     /// Measure cost curves and draw them as SVG files into docs/.
     Plots(bench::PlotOptions),
+    /// Measure the example `disk_usage` against `du` on one tree.
+    CompareDu(compare_du::Options),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         Command::Test(options) => gate::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Plots(options) => bench::plots(&options),
+        Command::CompareDu(options) => compare_du::run(&options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
