@@ -59,10 +59,16 @@ pub fn queue_manager<T: Send + 'static>(ctx: &Ctx) -> QueueManagerBuilder<T> {
         max_running: usize::MAX,
         max_open: usize::MAX,
         depth_first: false,
-        blocking_threads: std::thread::available_parallelism().map_or(2, usize::from),
+        blocking_threads: cores(),
         blocking_buffer: 1024,
         types: std::marker::PhantomData,
     }
+}
+
+/// How many cores there are; asking the system costs as much as a whole small manager.
+fn cores() -> usize {
+    static CORES: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(2, usize::from))
 }
 
 /// The options of a manager.

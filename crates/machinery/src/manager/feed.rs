@@ -28,7 +28,7 @@ use crate::{Name, SharedError};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let root = Ctx::beginning("countdown");
-/// let (feeder, mut results) = queue_manager(&root).build();
+/// let (feeder, mut results) = queue_manager::<u32>(&root).build();
 /// feeder.add_fn("start", || countdown(3));
 /// drop(feeder);
 /// let mut values = Vec::new();
