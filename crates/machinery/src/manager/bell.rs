@@ -2,9 +2,10 @@
 //!
 //! Invariants:
 //!
-//! 1. `news` is true from the moment something is left for the consumer until the consumer begins to collect.
-//! 2. The consumer sleeps only with its waker in `sleeper`, put there under the lock while `news` was false. Whoever
-//!    makes `news` true does so under the lock and takes the waker out, so no call is lost.
+//! 1. `news` is not zero from the moment something is left for the consumer until the consumer begins to collect. It is written
+//!    under the lock only; its bits say where to look.
+//! 2. The consumer sleeps only with its waker in `sleeper`, put there under the lock while `news` was zero. Whoever
+//!    adds to `news` takes the waker out in the same critical section, so no call is lost.
 //! 3. The wakers of tasks are cloned, woken and dropped without the lock.
 //!
 //! Lock order: the lock of a bell is the last one; nothing is locked while it is held.
@@ -13,11 +14,16 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicU8, Ordering};
+
+/// Turns were asked for.
+const TURNS: u8 = 1;
+/// Something was put in, or has changed.
+const AROUND: u8 = 2;
 
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
-    news: AtomicBool,
+    news: AtomicU8,
     state: Mutex<State>,
 }
 
@@ -32,7 +38,7 @@ impl Bell {
     pub(crate) fn ring(&self) {
         let sleeper = {
             let mut state = self.state.lock();
-            self.news.store(true, Ordering::Release);
+            self.add(AROUND);
             state.sleeper.take()
         };
         if let Some(waker) = sleeper {
@@ -40,12 +46,17 @@ impl Bell {
         }
     }
 
+    fn add(&self, news: u8) {
+        let before = self.news.load(Ordering::Relaxed);
+        self.news.store(before | news, Ordering::Release);
+    }
+
     /// Asks for a turn of the source in slot `key`.
     pub(crate) fn ring_for(&self, key: u32) {
         let sleeper = {
             let mut state = self.state.lock();
             state.turns.push(key);
-            self.news.store(true, Ordering::Release);
+            self.add(TURNS);
             state.sleeper.take()
         };
         if let Some(waker) = sleeper {
@@ -54,14 +65,16 @@ impl Bell {
     }
 
     pub(crate) fn has_news(&self) -> bool {
-        self.news.load(Ordering::Acquire)
+        self.news.load(Ordering::Acquire) != 0
     }
 
-    /// Moves the turns that were asked for into `turns`, which has to be empty.
-    pub(crate) fn collect(&self, turns: &mut Vec<u32>) {
+    /// Moves the turns that were asked for into `turns`, which has to be empty; says whether there is more to look for.
+    pub(crate) fn collect(&self, turns: &mut Vec<u32>) -> bool {
         let mut state = self.state.lock();
-        self.news.store(false, Ordering::Relaxed);
+        let news = self.news.load(Ordering::Relaxed);
+        self.news.store(0, Ordering::Relaxed);
         std::mem::swap(&mut state.turns, turns);
+        news & AROUND != 0
     }
 
     /// Leaves a waker for the next call; says `false` if there is news already.
@@ -69,7 +82,11 @@ impl Bell {
         let waker = waker.clone();
         let (asleep, dropped) = {
             let mut state = self.state.lock();
-            if self.news.load(Ordering::Relaxed) { (false, Some(waker)) } else { (true, state.sleeper.replace(waker)) }
+            if self.news.load(Ordering::Relaxed) != 0 {
+                (false, Some(waker))
+            } else {
+                (true, state.sleeper.replace(waker))
+            }
         };
         drop(dropped);
         asleep

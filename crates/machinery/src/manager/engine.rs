@@ -39,13 +39,15 @@ pub(crate) struct Engine<T, C> {
     fetched: VecDeque<Batch<T, C>>,
 }
 
+// One cache line: with many sources each one is a cache miss.
+#[repr(align(64))]
 struct Slot<T, C> {
     body: BoxBody<T>,
     waker: Waker,
     link: Arc<Link>,
     context: C,
     /// Depth first: what goes on once this source has ended, nearest last.
-    below: Vec<Below<T, C>>,
+    below: Option<Box<Vec<Below<T, C>>>>,
     scheduled: bool,
     end_at_first_error: bool,
 }
@@ -54,11 +56,11 @@ enum Below<T, C> {
     /// A source that was set aside for the one that it yielded.
     Begun { body: BoxBody<T>, waker: Waker, link: Arc<Link>, context: C, end_at_first_error: bool },
     /// A source for which there was no place.
-    Fresh { sub: Box<Sub<T>>, parent: Sources, context: C },
+    Fresh { sub: Sub<T>, parent: Sources, context: C },
 }
 
 struct Waiting<T, C> {
-    sub: Box<Sub<T>>,
+    sub: Sub<T>,
     parent: Option<Sources>,
     context: C,
     resume: Option<u32>,
@@ -111,7 +113,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         if !shared.bell.has_news() && !shared.lane.pulse().has_left() {
             return;
         }
-        shared.bell.collect(&mut self.turns);
+        let more = shared.bell.collect(&mut self.turns);
         for key in self.turns.drain(..) {
             // A turn asked for by a source that has ended since, or that stands in line already.
             if let Some(slot) = self.slots.get_mut(key)
@@ -121,6 +123,12 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 self.ready.push_back(key);
             }
         }
+        if more {
+            self.collect_entries(shared);
+        }
+    }
+
+    fn collect_entries(&mut self, shared: &Arc<Shared<T, C>>) {
         let before = self.entries.len();
         {
             let mut inbox = shared.inbox.lock();
@@ -171,7 +179,14 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             Some(Entry::Value { name, value, context }) => {
                 Turn::Yield(Fed::Success { sources: Sources::value(name), value, context })
             }
-            Some(Entry::Source { sub, context }) => self.place(shared, Box::new(sub), None, context, None).0,
+            Some(Entry::Source { sub, context }) => {
+                if sub.place == Place::Turn && self.waiting.is_empty() && shared.open.take_inline() {
+                    // This is its turn already.
+                    let key = self.open_slot(shared, sub, None, context);
+                    return self.source_turn(shared, key);
+                }
+                self.place(shared, sub, None, context, None).0
+            }
             Some(Entry::Arrived { sources, given, context }) => self.given(shared, sources, given, context, None).0,
         }
     }
@@ -232,12 +247,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                     }
                     given => self.given(shared, sources, given, context, Some(key)),
                 };
-                if goes_on.1
-                    && let Some(slot) = self.slots.get_mut(key)
-                    && !slot.scheduled
-                {
-                    slot.scheduled = true;
-                    self.ready.push_back(key);
+                if goes_on.1 {
+                    self.schedule(key);
                 }
                 goes_on.0
             }
@@ -280,7 +291,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         match given {
             Given::Value(value) => (Turn::Yield(Fed::Success { sources, value, context }), true),
             Given::Error(exception) => (Turn::Yield(Fed::Failure { sources, exception, context }), true),
-            Given::Source(sub) => self.place(shared, sub, Some(sources), context, from),
+            Given::Source(sub) => self.place(shared, *sub, Some(sources), context, from),
         }
     }
 
@@ -288,7 +299,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     fn place(
         &mut self,
         shared: &Arc<Shared<T, C>>,
-        sub: Box<Sub<T>>,
+        sub: Sub<T>,
         parent: Option<Sources>,
         context: C,
         from: Option<u32>,
@@ -299,17 +310,24 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         };
         if let Some(refused) = refused {
             let mut sub = sub;
-            let link = Arc::new(shared.link(&mut sub, parent));
-            drop_body(shared, sub.body, &link);
-            return (
-                Turn::Yield(Fed::Failure { sources: Sources::link(&link), exception: Arc::new(refused), context }),
-                true,
-            );
+            let exception: SharedError = Arc::new(refused);
+            let ended: BoxBody<T> = Box::pin(Ended(Some(Arc::clone(&exception))));
+            let body = std::mem::replace(&mut sub.body, ended);
+            sub.place = Place::Turn;
+            let link = shared.link(&mut sub, parent);
+            drop_body(shared, body, &link);
+            let sources = Sources::link(&link);
+            sub.link = Some(link);
+            if matches!(sub.kind, QueueInput::Iterator | QueueInput::Stream) {
+                // It owes an iteration stop like any other.
+                self.place_inline(shared, sub, None, context.clone(), None);
+            }
+            return (Turn::Yield(Fed::Failure { sources, exception, context }), true);
         }
         match sub.place {
             Place::Spawned => {
                 shared.running.count();
-                let started = shared.running.start(shared, *sub, parent, context, from);
+                let started = shared.running.start(shared, sub, parent, context, from);
                 (Turn::Nothing, started)
             }
             Place::Lane => {
@@ -323,7 +341,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     fn place_inline(
         &mut self,
         shared: &Arc<Shared<T, C>>,
-        sub: Box<Sub<T>>,
+        sub: Sub<T>,
         parent: Option<Sources>,
         context: C,
         from: Option<u32>,
@@ -335,7 +353,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             if !shared.open.take_inline() {
                 // The source that is open goes on, and this one takes its place when it ends.
                 if let Some(slot) = self.slots.get_mut(key) {
-                    slot.below.push(Below::Fresh { sub, parent: sources.clone(), context });
+                    slot.below.get_or_insert_default().push(Below::Fresh { sub, parent: sources.clone(), context });
                 }
                 return true;
             }
@@ -349,12 +367,13 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                     context: std::mem::replace(&mut slot.context, context),
                     end_at_first_error: std::mem::replace(&mut slot.end_at_first_error, end_at_first_error),
                 };
-                slot.below.push(below);
+                slot.below.get_or_insert_default().push(below);
             }
             return true;
         }
         if self.waiting.is_empty() && shared.open.take_inline() {
-            self.open_slot(shared, sub, parent, context);
+            let key = self.open_slot(shared, sub, parent, context);
+            self.schedule(key);
             return true;
         }
         // Not all that are open may be set aside: the last one goes on, and what it yields waits.
@@ -365,21 +384,30 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         resume.is_none()
     }
 
-    fn open_slot(&mut self, shared: &Arc<Shared<T, C>>, sub: Box<Sub<T>>, parent: Option<Sources>, context: C) {
+    fn open_slot(&mut self, shared: &Arc<Shared<T, C>>, sub: Sub<T>, parent: Option<Sources>, context: C) -> u32 {
         let (body, link, end_at_first_error) = open(shared, sub, parent, 0);
         let key = self.slots.insert(Slot {
             body,
             waker: link.waker(),
             link,
             context,
-            below: Vec::new(),
-            scheduled: true,
+            below: None,
+            scheduled: false,
             end_at_first_error,
         });
         if let Some(slot) = self.slots.get(key) {
             slot.link.set_key(key);
         }
-        self.ready.push_back(key);
+        key
+    }
+
+    fn schedule(&mut self, key: u32) {
+        if let Some(slot) = self.slots.get_mut(key)
+            && !slot.scheduled
+        {
+            slot.scheduled = true;
+            self.ready.push_back(key);
+        }
     }
 
     /// Opens what waits for a place, as far as there are places.
@@ -387,15 +415,11 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         while !self.waiting.is_empty() && shared.open.take_inline() {
             let next = if shared.depth_first { self.waiting.pop_back() } else { self.waiting.pop_front() };
             let Some(next) = next else { return };
-            self.open_slot(shared, next.sub, next.parent, next.context);
+            let key = self.open_slot(shared, next.sub, next.parent, next.context);
+            self.schedule(key);
             if let Some(key) = next.resume {
                 self.set_aside -= 1;
-                if let Some(slot) = self.slots.get_mut(key)
-                    && !slot.scheduled
-                {
-                    slot.scheduled = true;
-                    self.ready.push_back(key);
-                }
+                self.schedule(key);
             }
         }
     }
@@ -403,7 +427,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     /// Takes the source that has ended out of its slot, and lets what stands below it go on.
     fn end(&mut self, shared: &Arc<Shared<T, C>>, key: u32) -> (Sources, C) {
         let slot = self.slots.get_mut(key).expect("the source that has just taken its turn");
-        let (next, place_is_used) = match slot.below.pop() {
+        let (next, place_is_used) = match slot.below.as_mut().and_then(|below| below.pop()) {
             Some(Below::Begun { body, waker, link, context, end_at_first_error }) => {
                 ((body, waker, link, context, end_at_first_error), false)
             }
@@ -523,7 +547,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         for slot in self.slots.drain_all() {
             let Slot { body, link, below, .. } = slot;
             drop_body(shared, body, &link);
-            for below in below.into_iter().rev() {
+            for below in below.into_iter().flat_map(|below| below.into_iter().rev()) {
                 match below {
                     Below::Begun { body, link, .. } => drop_body(shared, body, &link),
                     Below::Fresh { sub, .. } => drop(guarded(move || drop(sub))),
@@ -538,13 +562,13 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
 /// Makes the link of a source, and whatever it needs to be stepped from slot `key`.
 fn open<T: Send + 'static, C: Clone + Send + 'static>(
     shared: &Arc<Shared<T, C>>,
-    mut sub: Box<Sub<T>>,
+    mut sub: Sub<T>,
     parent: Option<Sources>,
     key: u32,
 ) -> (BoxBody<T>, Arc<Link>, bool) {
-    let link = shared.link(&mut sub, parent).with_bell(&shared.bell);
+    let link = shared.link(&mut sub, parent);
     link.set_key(key);
-    let Sub { body, place, end_at_first_error, .. } = *sub;
+    let Sub { body, place, end_at_first_error, .. } = sub;
     let body = if place == Place::OwnTask {
         match own::start(shared, body) {
             Ok(body) => body,
@@ -553,7 +577,7 @@ fn open<T: Send + 'static, C: Clone + Send + 'static>(
     } else {
         body
     };
-    (body, Arc::new(link), end_at_first_error)
+    (body, link, end_at_first_error)
 }
 
 fn drop_body<T, C>(shared: &Shared<T, C>, body: Pin<Box<dyn super::body::Body<T>>>, link: &Arc<Link>) {

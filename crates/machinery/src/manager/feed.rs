@@ -3,11 +3,12 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 
 use futures_core::Stream;
 
 use super::body::{Body, BoxBody, FnBody, FutureBody, IterBody, StreamBody};
-use super::sources::QueueInput;
+use super::sources::{Link, QueueInput};
 use crate::error::share;
 use crate::{Name, SharedError};
 
@@ -50,6 +51,8 @@ pub(crate) enum Given<T> {
 pub(crate) struct Sub<T> {
     pub(crate) body: BoxBody<T>,
     pub(crate) name: Option<Name>,
+    /// Made when a source is added, so that it lies beside the body.
+    pub(crate) link: Option<Arc<Link>>,
     pub(crate) kind: QueueInput,
     pub(crate) place: Place,
     pub(crate) end_at_first_error: bool,
@@ -70,7 +73,7 @@ pub(crate) enum Place {
 
 impl<T> Sub<T> {
     pub(crate) fn new(kind: QueueInput, place: Place, body: impl Body<T> + 'static) -> Self {
-        Self { body: Box::pin(body), name: None, kind, place, end_at_first_error: false }
+        Self { body: Box::pin(body), name: None, link: None, kind, place, end_at_first_error: false }
     }
 }
 

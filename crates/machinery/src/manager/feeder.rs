@@ -239,7 +239,7 @@ where
             } else {
                 let first = inbox.entries.is_empty();
                 let mut sub = wrap(source);
-                sub.name = Some(name);
+                sub.link = Some(Arc::new(self.shared.new_link(sub.kind, sub.place, Some(name), None)));
                 inbox.entries.push_back(Entry::Source { sub, context });
                 if first {
                     drop(inbox);

@@ -28,7 +28,7 @@ use super::feed::{Given, Place, Sub};
 use super::pulse::Pulse;
 use super::running::RuntimeGone;
 use super::shared::Shared;
-use super::sources::{Link, Sources};
+use super::sources::{Link, QueueInput, Sources};
 use crate::SharedError;
 use crate::ctx::Busy;
 use crate::sync::Mutex;
@@ -69,7 +69,7 @@ struct State<T, C> {
 }
 
 struct Job<T, C> {
-    sub: Box<Sub<T>>,
+    sub: Sub<T>,
     link: Arc<Link>,
     context: C,
     /// The source in the consumer's hands that waits until this one has begun.
@@ -135,9 +135,31 @@ impl<T, C> Lane<T, C> {
         &self.pulse
     }
 
+    fn note_wanting(&self, state: &State<T, C>) {
+        self.wanting.store(self.max - state.workers + state.parked.len(), Ordering::Relaxed);
+    }
+
     fn uncount(&self, shared: &Shared<T, C>) {
         if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
             shared.bell.ring();
+        }
+    }
+
+    /// Drops what nobody will fetch any more.
+    pub(crate) fn discard(&self, shared: &Shared<T, C>) {
+        let mut batches = VecDeque::new();
+        self.fetch(&mut batches);
+        for batch in batches {
+            for given in &batch.items {
+                if let Given::Error(error) = given {
+                    shared.report(
+                        "source failed and nobody read its failure",
+                        &Sources::link(&batch.link),
+                        Some(error),
+                    );
+                }
+            }
+            drop(guarded(move || drop(batch)));
         }
     }
 
@@ -168,7 +190,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
     pub(crate) fn add(
         &self,
         shared: &Arc<Shared<T, C>>,
-        sub: Box<Sub<T>>,
+        sub: Sub<T>,
         parent: Option<Sources>,
         context: C,
         resume: Option<u32>,
@@ -224,7 +246,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
         if busy < self.max && busy < state.fresh.len() + state.begun.len() + busy {
             if let Some(cell) = state.free_cells.pop() {
                 state.workers += 1;
-                self.wanting.store(self.max - state.workers, Ordering::Relaxed);
+                self.note_wanting(state);
                 return Called::Absent(cell);
             }
         }
@@ -302,7 +324,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
                 Ok(Poll::Pending) => break,
                 Err(panic) => (
                     Some(Given::Error(Arc::clone(&panic))),
-                    Some((job.sub.kind != super::QueueInput::Function).then_some(Some(panic))),
+                    Some((job.sub.kind != QueueInput::Function).then_some(Some(panic))),
                 ),
             };
             let end = match (&given, end) {
@@ -312,7 +334,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
             let given = match given {
                 Some(Given::Source(sub)) if sub.place == Place::Lane => {
                     self.live.fetch_add(1, Ordering::Relaxed);
-                    children.push(Job::new(shared, sub, Some(Sources::link(&job.link)), job.context.clone()));
+                    children.push(Job::new(shared, *sub, Some(Sources::link(&job.link)), job.context.clone()));
                     if self.wanting.load(Ordering::Relaxed) > 0 && end.is_none() {
                         self.put_back(shared, None, children);
                     }
@@ -379,8 +401,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
 }
 
 impl<T, C> Job<T, C> {
-    fn new(shared: &Shared<T, C>, mut sub: Box<Sub<T>>, parent: Option<Sources>, context: C) -> Self {
-        Self { link: Arc::new(shared.link(&mut sub, parent)), sub, context, resume: None }
+    fn new(shared: &Shared<T, C>, mut sub: Sub<T>, parent: Option<Sources>, context: C) -> Self {
+        Self { link: shared.link(&mut sub, parent), sub, context, resume: None }
     }
 }
 
@@ -408,7 +430,7 @@ impl Called {
     }
 }
 
-struct Worker<T, C> {
+struct Worker<T: Send + 'static, C: Clone + Send + 'static> {
     shared: Arc<Shared<T, C>>,
     cell: usize,
     busy: Option<Busy>,
@@ -429,6 +451,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
                     Some(job) => Some(job),
                     None if !lingered && state.workers > 1 && !shared.ctx.is_done() => {
                         state.parked.push(std::thread::current());
+                        lane.note_wanting(&state);
                         None
                     }
                     None => {
@@ -442,15 +465,20 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
                 lane.run(&shared, self.cell, job, &mut children);
             } else {
                 lane.pulse.call(&shared.bell);
-                lane.wanting.fetch_add(1, Ordering::Relaxed);
                 std::thread::park_timeout(LINGER);
-                lane.wanting.fetch_sub(1, Ordering::Relaxed);
                 let me = std::thread::current().id();
-                lane.state.lock().parked.retain(|thread| thread.id() != me);
+                let mut state = lane.state.lock();
+                state.parked.retain(|thread| thread.id() != me);
+                lane.note_wanting(&state);
+                drop(state);
                 lingered = true;
             }
         }
         lane.pulse.call(&shared.bell);
+        drop(self);
+        if shared.inbox.lock().closed {
+            lane.discard(&shared);
+        }
         // What was starved before this worker had left is not missed: the consumer may have come to half the buffer meanwhile.
         if lane.starved.load(Ordering::SeqCst)
             && lane.buffered.load(Ordering::Acquire) <= lane.buffer / 2
@@ -461,15 +489,15 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
     }
 }
 
-impl<T, C> Worker<T, C> {
+impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
     fn left(&mut self, state: &mut State<T, C>) {
         state.workers -= 1;
         state.free_cells.push(self.cell);
-        self.shared.lane.wanting.store(self.shared.lane.max - state.workers, Ordering::Relaxed);
+        self.shared.lane.note_wanting(state);
     }
 }
 
-impl<T, C> Drop for Worker<T, C> {
+impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Worker<T, C> {
     fn drop(&mut self) {
         self.busy = None;
         if self.began {
@@ -486,9 +514,14 @@ impl<T, C> Drop for Worker<T, C> {
         };
         for job in jobs {
             let Job { sub, link, context, .. } = job;
+            let gone: SharedError = Arc::new(RuntimeGone);
+            let end = (sub.kind != QueueInput::Function).then(|| Some(Arc::clone(&gone)));
             drop(guarded(move || drop(sub)));
             if !shared.ctx.is_done() {
-                shared.arrive(&link, Given::Error(Arc::new(RuntimeGone)), context);
+                shared.lane.buffered.fetch_add(1, Ordering::AcqRel);
+                let batch = Batch { link, context, items: vec![Given::Error(gone)], end };
+                shared.lane.out.lock().push(batch);
+                shared.lane.pulse.left(&shared, true);
             }
             shared.lane.uncount(&shared);
         }

@@ -102,7 +102,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Running<T, C> {
     ) -> bool {
         let is_task = sub.kind == QueueInput::Task;
         let run = Run {
-            link: Arc::new(shared.link(&mut sub, parent)),
+            link: shared.link(&mut sub, parent),
             body: Some(sub.body),
             context: Some(context),
             shared: Arc::clone(shared),

@@ -18,10 +18,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::bell::Bell;
-use super::feed::{Given, Sub};
+use super::feed::{Given, Place, Sub};
 use super::lane::Lane;
 use super::running::Running;
-use super::sources::{Link, Sources};
+use super::sources::{Link, QueueInput, Sources};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::{Ctx, Event, Name, NoRuntime, Report, SharedError};
@@ -80,8 +80,17 @@ impl<T, C> Shared<T, C> {
         }
     }
 
-    pub(crate) fn link(&self, sub: &mut Sub<T>, parent: Option<Sources>) -> Link {
-        Link::new(sub.kind, sub.name.take(), self.next_id(), parent)
+    /// The link of a source that is about to be opened.
+    pub(crate) fn link(&self, sub: &mut Sub<T>, parent: Option<Sources>) -> Arc<Link> {
+        sub.link.take().unwrap_or_else(|| Arc::new(self.new_link(sub.kind, sub.place, sub.name.take(), parent)))
+    }
+
+    pub(crate) fn new_link(&self, kind: QueueInput, place: Place, name: Option<Name>, parent: Option<Sources>) -> Link {
+        let link = Link::new(kind, name, self.next_id(), parent);
+        match place {
+            Place::Turn | Place::OwnTask => link.with_bell(&self.bell),
+            Place::Spawned | Place::Lane => link,
+        }
     }
 
     fn next_id(&self) -> u64 {

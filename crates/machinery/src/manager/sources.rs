@@ -198,14 +198,16 @@ impl fmt::Debug for Source<'_> {
 /// 1. `queued` is true while a turn that was asked for has not been begun. The consumer makes it false by a
 ///    read-modify-write before it polls, so that a wake which found it true is seen by that poll.
 /// 2. `key` is written once, by the consumer, before the waker is given to anybody.
+// What a wake and a turn touch lies beside the reference counts: with many sources each cache line is a cache miss.
+#[repr(C)]
 pub(crate) struct Link {
-    pub(crate) kind: QueueInput,
     queued: AtomicBool,
+    pub(crate) kind: QueueInput,
     key: AtomicU32,
+    bell: Option<Arc<Bell>>,
     id: u64,
     name: Option<Name>,
     parent: Option<Sources>,
-    bell: Option<Arc<Bell>>,
 }
 
 impl Link {

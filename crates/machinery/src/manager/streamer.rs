@@ -191,12 +191,11 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
             }
             self.done = Some(done);
         }
-        if self.broken.is_none() {
-            let mut broken = self.shared.breaker.wait();
-            if Pin::new(&mut broken).poll(&mut cx).is_ready() {
-                return false;
-            }
-            self.broken = Some(broken);
+        // One that was set and cleared again has called, and would not call a second time.
+        let broken = self.broken.get_or_insert_with(|| self.shared.breaker.wait());
+        if Pin::new(broken).poll(&mut cx).is_ready() {
+            self.broken = None;
+            return false;
         }
         true
     }
@@ -216,7 +215,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
 
     /// Closes the inbox, if it is empty still.
     fn close(&self) -> bool {
-        if self.shared.bell.has_news() {
+        // What a worker has left is seen here, as it was left before the source was uncounted.
+        if self.shared.bell.has_news() || self.shared.lane.pulse().has_left() {
             return false;
         }
         let mut inbox = self.shared.inbox.lock();
@@ -305,6 +305,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
         };
         drop(super::body::guarded(move || drop(late)));
         self.shared.bell.leave();
+        self.shared.lane.discard(&self.shared);
         for result in self.engine.queued.drain(..) {
             if let QueueManagerResult::Failure { sources, exception, .. } = &result {
                 self.shared.report("source failed and nobody read its failure", sources, Some(exception));
