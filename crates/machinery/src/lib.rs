@@ -31,6 +31,7 @@ pub mod event;
 pub use event::Event;
 
 pub mod generator;
+pub use generator::{AsyncGenerator, stop_async_generator};
 
 pub mod holder;
 pub use holder::{TaskHolder, Tasks, task_holder};

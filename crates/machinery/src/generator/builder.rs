@@ -1,0 +1,186 @@
+//! Making generators.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::core::{Body, Bound, Core};
+use super::errors::unwrapped;
+use super::slot::Link;
+use super::{AsyncGenerator, Thrown, Yielder};
+use crate::{Ctx, CtxGuard, Name, SharedError};
+
+/// The grace where nothing is said.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
+
+/// Makes generators that are sent values, live on a context, or both.
+///
+/// [`AsyncGenerator::new`], [`fallible`](AsyncGenerator::fallible) and [`on`](AsyncGenerator::on) are the short forms.
+///
+/// # Examples
+///
+/// A running mean, which is sent numbers:
+///
+/// ```
+/// use machinery::generator::GeneratorBuilder;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let mut mean = GeneratorBuilder::new().receiving::<f64>().plain(|mut y| async move {
+///     let (mut sum, mut count) = (0.0, 0.0);
+///     let mut sent = y.yield_(0.0).await?;
+///     while let Some(number) = sent {
+///         (sum, count) = (sum + number, count + 1.0);
+///         sent = y.yield_(sum / count).await?;
+///     }
+///     Ok(())
+/// });
+/// mean.next().await;
+/// assert_eq!(mean.send(4.0).await.unwrap(), Some(4.0));
+/// assert_eq!(mean.send(8.0).await.unwrap(), Some(6.0));
+/// assert_eq!(mean.next().await, None);
+/// # }
+/// ```
+#[must_use = "it makes a generator with `plain` or `fallible`"]
+pub struct GeneratorBuilder<S = (), C = ()> {
+    place: C,
+    types: PhantomData<fn(S)>,
+}
+
+/// The context that a [`GeneratorBuilder`] puts its generator on.
+#[derive(Debug)]
+pub struct Place {
+    guard: CtxGuard,
+    grace: Duration,
+}
+
+impl GeneratorBuilder {
+    /// For a generator that is sent nothing and lives on no context, unless more is said.
+    pub fn new() -> Self {
+        Self { place: (), types: PhantomData }
+    }
+}
+
+impl Default for GeneratorBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S, C> GeneratorBuilder<S, C> {
+    /// The consumer may [send](AsyncGenerator::send) values of type `T`.
+    pub fn receiving<T>(self) -> GeneratorBuilder<T, C> {
+        GeneratorBuilder { place: self.place, types: PhantomData }
+    }
+}
+
+impl<S> GeneratorBuilder<S> {
+    /// The generator lives on a child of `ctx` with this name, and its closure is given that child as well.
+    #[track_caller]
+    pub fn on(self, ctx: &Ctx, name: impl Into<Name>) -> GeneratorBuilder<S, Place> {
+        GeneratorBuilder { place: Place { guard: ctx.child(name), grace: GRACE }, types: PhantomData }
+    }
+
+    /// Makes a generator that ends with an error only where one is thrown in; see [`AsyncGenerator::new`].
+    pub fn plain<Y, F, Fut>(self, body: F) -> AsyncGenerator<Y, S>
+    where
+        Y: Send + 'static,
+        S: Send + 'static,
+        F: FnOnce(Yielder<Y, S>) -> Fut,
+        Fut: Future<Output = Result<(), Thrown>> + Send + 'static,
+    {
+        let link = Link::new();
+        let body = plain(body(Yielder::new(link.clone())));
+        AsyncGenerator::from_core(Core::new(link, body, None))
+    }
+
+    /// Makes a generator that may end with any error; see [`AsyncGenerator::fallible`].
+    pub fn fallible<Y, F, Fut>(self, body: F) -> AsyncGenerator<Y, S, SharedError>
+    where
+        Y: Send + 'static,
+        S: Send + 'static,
+        F: FnOnce(Yielder<Y, S>) -> Fut,
+        Fut: Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        let link = Link::new();
+        let body = fallible(body(Yielder::new(link.clone())));
+        AsyncGenerator::from_core(Core::new(link, body, None))
+    }
+}
+
+impl<S> GeneratorBuilder<S, Place> {
+    /// How long a stop waits for the generator before it is dropped; 10 s where nothing is said.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.place.grace = grace;
+        self
+    }
+
+    /// Makes a generator that ends with an error only where one is thrown in; see [`AsyncGenerator::on`].
+    pub fn plain<Y, F, Fut>(self, body: F) -> AsyncGenerator<Y, S>
+    where
+        Y: Send + 'static,
+        S: Send + 'static,
+        F: FnOnce(Ctx, Yielder<Y, S>) -> Fut,
+        Fut: Future<Output = Result<(), Thrown>> + Send + 'static,
+    {
+        let link = Link::new();
+        let body = plain(body(self.place.guard.ctx(), Yielder::new(link.clone())));
+        AsyncGenerator::from_core(Core::new(link, body, Some(self.place.bound())))
+    }
+
+    /// Makes a generator that may end with any error; see [`AsyncGenerator::fallible`].
+    pub fn fallible<Y, F, Fut>(self, body: F) -> AsyncGenerator<Y, S, SharedError>
+    where
+        Y: Send + 'static,
+        S: Send + 'static,
+        F: FnOnce(Ctx, Yielder<Y, S>) -> Fut,
+        Fut: Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        let link = Link::new();
+        let body = fallible(body(self.place.guard.ctx(), Yielder::new(link.clone())));
+        AsyncGenerator::from_core(Core::new(link, body, Some(self.place.bound())))
+    }
+}
+
+impl Place {
+    fn bound(self) -> Box<Bound> {
+        Box::new(Bound::new(self.guard, self.grace))
+    }
+}
+
+fn plain(body: impl Future<Output = Result<(), Thrown>> + Send + 'static) -> Body {
+    Box::pin(Unwrapping { body, unwrap: Thrown::into_error })
+}
+
+fn fallible(body: impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static) -> Body {
+    Box::pin(Unwrapping { body, unwrap: unwrapped })
+}
+
+pin_project_lite::pin_project! {
+    /// A body whose error is taken out of its wrappings; it costs nothing where there is none.
+    struct Unwrapping<B, E> {
+        #[pin]
+        body: B,
+        unwrap: fn(E) -> SharedError,
+    }
+}
+
+impl<B: Future<Output = Result<(), E>>, E> Future for Unwrapping<B, E> {
+    type Output = Result<(), SharedError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        this.body.poll(cx).map_err(this.unwrap)
+    }
+}
+
+impl<S, C: fmt::Debug> fmt::Debug for GeneratorBuilder<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GeneratorBuilder").field("place", &self.place).finish_non_exhaustive()
+    }
+}
