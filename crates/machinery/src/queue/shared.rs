@@ -126,7 +126,7 @@ impl<T> Shared<T> {
 
     fn run(&self, instruction: Instruction) {
         if let Err(panic) = contain(instruction) {
-            self.report("instruction of a queue panicked", &panic);
+            self.report("an instruction of a queue panicked", &panic);
         }
     }
 
@@ -135,7 +135,7 @@ impl<T> Shared<T> {
         let limited = LimitedQueue::new(self);
         for f in after.iter() {
             if let Err(panic) = contain(|| f(&limited)) {
-                self.report("function after an item of a queue panicked", &panic);
+                self.report("a function between the items of a queue panicked", &panic);
             }
         }
     }
