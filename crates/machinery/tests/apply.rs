@@ -5,7 +5,9 @@ mod tramps;
 use std::sync::Arc;
 
 use machinery::apply::ErrorGroup;
-use machinery::{Promise, SharedError, find_and_apply_result, noncancelled_results_from_futs};
+use machinery::{
+    Promise, SharedError, TaskHolder, find_and_apply_result, noncancelled_results_from_futs, wait_for_all,
+};
 use tramps::Kept;
 
 fn error(text: &'static str) -> SharedError {
@@ -196,4 +198,30 @@ fn the_error_of_a_last_that_was_settled_before_is_reported_once() {
     assert!(kept.reports().is_empty());
     drop(last);
     assert_eq!(kept.reports().len(), 1);
+}
+
+#[tokio::test]
+async fn the_results_of_tasks_are_found_as_well() {
+    let kept = Kept::new();
+    let ctx = kept.root();
+    let holder = TaskHolder::new(&ctx);
+    let tasks = vec![
+        holder.add("one", async { 1 }),
+        holder.add("fails", async { Err::<i32, _>("no route") }),
+        holder.add("cancelled", std::future::pending::<i32>()),
+        holder.add("panics", async {
+            assert!(std::hint::black_box(false), "a task that panics");
+            2
+        }),
+        holder.add("pending", std::future::pending::<i32>()),
+    ];
+    tasks[2].cancel();
+    wait_for_all(&tasks[..4]).await;
+    let (results, error) = noncancelled_results_from_futs(&tasks);
+    assert_eq!(results, [1]);
+    let error = error.unwrap();
+    let group = ErrorGroup::of(&error).unwrap();
+    assert_eq!(group.len(), 2);
+    assert!(error.to_string().contains("no route") && error.to_string().contains("a task that panics"), "{error}");
+    holder.stop().await;
 }

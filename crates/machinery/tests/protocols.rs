@@ -15,7 +15,7 @@ use machinery::protocols::{
     FutureCallback, FutureCtxCallback, FutureState, FutureStatus, WaitByCallback, WaiterId, WithRepr,
 };
 use machinery::wait::{WaitForAll, WaitForFirst};
-use machinery::{Completion, Ctx, CtxGuard, CtxOptions, Event, Promise, PromiseError};
+use machinery::{Completion, Ctx, CtxGuard, CtxOptions, Event, Promise, PromiseError, TaskHolder};
 use wakers::{Probe, on_drop, on_wake};
 
 /// What it answers: done, cancelled, exception, result.
@@ -164,6 +164,19 @@ fn everything_that_can_be_waited_for_keeps_the_rules() {
     keeps_the_rules(|| {
         let root = Ctx::beginning("root");
         (root.child("child"), Box::new(move || root.cancel()))
+    });
+    keeps_the_rules(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let root = Ctx::beginning_with("root", CtxOptions::new().runtime(runtime.handle().clone())).unwrap();
+        let holder = TaskHolder::new(&root);
+        let event = Event::new();
+        let task = holder.add("task", event.wait());
+        let complete = move || {
+            event.set();
+            runtime.block_on(holder.finish());
+            !root.is_done()
+        };
+        (task, Box::new(complete))
     });
     keeps_the_rules(|| {
         let event = Event::new();

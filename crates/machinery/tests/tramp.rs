@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use machinery::protocols::{FutureState, WithRepr};
-use machinery::{Ctx, CtxOptions, Event, Name, Promise, Report, SharedError, Tramp, tramp};
+use machinery::{Ctx, CtxOptions, Event, Name, Promise, Report, SharedError, TaskHolder, Tramp, tramp, wait_for_all};
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tramps::Kept;
@@ -329,4 +329,31 @@ fn an_own_tramp_can_name_and_show_futures_its_own_way() {
     let promise = Promise::<u32>::on(&root, "port");
     assert_eq!(root.tramp().fut_to_string(&promise, true), "<Future#PORT(pending)>");
     assert!(matches!(promise.repr_state(), FutureState::Pending));
+}
+
+#[tokio::test]
+async fn tasks_are_shown_named_and_reported_like_promises() {
+    let kept = Kept::new();
+    let ctx = kept.root();
+    let tramp = ctx.tramp();
+    let holder = TaskHolder::new(&ctx);
+    let pending = holder.add("pending", std::future::pending::<()>());
+    assert_eq!(tramp.fut_to_string(&pending, true), "<Future#pending(pending)>");
+    assert!(tramp.set_future_name(&pending, "waits".into()));
+    assert_eq!(tramp.get_future_name(&pending).unwrap(), "waits");
+    pending.cancel();
+    let fine = holder.add("fine", async { 7 });
+    let fails = holder.task("fails").silent().spawn(async { "eighty".parse::<u16>() });
+    wait_for_all((&pending, &fine, &fails)).await;
+    assert_eq!(tramp.fut_to_string(&pending, true), "<Future#waits(cancelled)>");
+    assert_eq!(tramp.fut_to_string(&fine, false), "(result)");
+    assert_eq!(
+        tramp.fut_to_string(&fails, true),
+        "<Future#fails(exception:ParseIntError:invalid digit found in string)>"
+    );
+    assert!(!tramp.silent_reporter(&ctx, &fails));
+    assert!(tramp.reporter(&ctx, &fine));
+    drop(fails);
+    holder.finish().await;
+    assert!(kept.reports().is_empty(), "{:?}", kept.reports());
 }

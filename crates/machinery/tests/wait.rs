@@ -10,7 +10,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use machinery::protocols::{WaitByCallback, WaiterId};
-use machinery::{Ctx, CtxOptions, Event, Promise, wait_for_all, wait_for_first};
+use machinery::{Ctx, CtxOptions, Event, Promise, TaskHolder, wait_for_all, wait_for_first};
 use proptest::prelude::*;
 use tramps::Kept;
 use wakers::{Probe, on_wake, poll_with};
@@ -517,4 +517,53 @@ proptest! {
         drop(wait);
         prop_assert_eq!(probe.kept(), 0);
     }
+}
+
+#[tokio::test]
+async fn tasks_are_waited_for_beside_the_others_however_they_end() {
+    let kept = Kept::new();
+    let ctx = kept.root();
+    let event = Event::new();
+    let holder = TaskHolder::new(&ctx);
+    let opened = event.clone();
+    let fine = holder.add("fine", async move { opened.wait().await });
+    let failing = holder.add("failing", async { Err::<(), _>("no route") });
+    let panics = holder.add("panics", async { assert!(std::hint::black_box(false), "a task that panics") });
+    let cancelled = holder.add("cancelled", std::future::pending::<()>());
+
+    wait_for_first((&fine, &failing, &panics)).await;
+    assert!(!fine.is_done());
+    let mut all = wait_for_all((&fine, &failing, &panics, &cancelled, &event));
+    assert!(futures_util::poll!(&mut all).is_pending());
+    cancelled.cancel();
+    event.set();
+    all.await;
+
+    fine.await.unwrap();
+    assert!(!failing.await.unwrap_err().is_cancelled());
+    assert!(panics.await.unwrap_err().is_panic());
+    assert!(cancelled.await.unwrap_err().is_cancelled());
+    holder.finish().await;
+}
+
+#[tokio::test]
+async fn a_wait_for_tasks_that_is_dropped_leaves_them_running() {
+    let ctx = Ctx::beginning("root");
+    let holder = TaskHolder::new(&ctx);
+    let event = Event::new();
+    let opened = event.clone();
+    let task = holder.add("task", async move {
+        opened.wait().await;
+        7
+    });
+    let probe = Probe::new();
+    {
+        let mut wait = wait_for_all([&task]);
+        assert!(probe.poll(&mut wait).is_pending());
+        assert_eq!(probe.kept(), 1);
+    }
+    assert_eq!(probe.kept(), 0);
+    event.set();
+    assert_eq!(task.await.unwrap(), 7);
+    holder.finish().await;
 }
