@@ -9,6 +9,7 @@ mod alloc;
 mod clock;
 mod harness;
 mod machine;
+mod plots;
 mod report;
 mod rows;
 
@@ -35,6 +36,15 @@ enum Command {
         #[arg(long, default_value = "target/bench/report.json")]
         report: PathBuf,
     },
+    /// Measure the curves and draw them.
+    Plots {
+        /// Fewer runs.
+        #[arg(long)]
+        quick: bool,
+        /// The folder that the pictures go into.
+        #[arg(long, default_value = "docs/plots")]
+        out: PathBuf,
+    },
 }
 
 fn main() -> Result<()> {
@@ -50,5 +60,6 @@ fn main() -> Result<()> {
             }
             report::table(rows, quick, &report)
         }
+        Command::Plots { quick, out } => plots::all(&out, quick),
     }
 }

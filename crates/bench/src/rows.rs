@@ -7,17 +7,20 @@ use crate::harness::Row;
 
 mod channel;
 mod context;
+pub(crate) mod curves;
 mod fan;
 mod fanin;
 mod pair;
 mod queue;
 mod source;
+mod task;
 mod threads;
 mod tick;
 
 /// Every row there is, in the order of the table.
 pub(crate) fn all() -> Vec<Row> {
     let mut rows = context::rows();
+    rows.extend(task::rows());
     rows.extend(queue::rows());
     rows.extend(threads::rows());
     rows.extend(fanin::rows());
