@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// How many directories are read at a time [default: one for each processor, and two at least]
+    /// How many directories are read at a time [default: one for each processor, and four at least]
     #[arg(short, long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn jobs(&self) -> usize {
         self.jobs
-            .map_or_else(|| std::thread::available_parallelism().map_or(2, NonZeroUsize::get).max(2), NonZeroUsize::get)
+            .map_or_else(|| std::thread::available_parallelism().map_or(4, NonZeroUsize::get).max(4), NonZeroUsize::get)
     }
 }
 

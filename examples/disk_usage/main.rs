@@ -89,7 +89,7 @@ fn show(args: &Args, report: &Report) -> std::io::Result<()> {
     if args.json {
         report.write_json(&mut out)?;
     } else {
-        report.write_text(&mut out, progress::columns())?;
+        report.write_text(&mut out, progress::columns(std::io::stdout()))?;
     }
     out.flush()
 }

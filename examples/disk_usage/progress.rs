@@ -1,6 +1,7 @@
 //! Progress on standard error: a live line on a terminal, otherwise a plain line every few seconds.
 
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -34,7 +35,7 @@ impl Progress {
 
     /// Shows how far `tally` has come in the time since the start.
     pub(crate) fn show(&self, tally: &Tally, since_start: Duration) {
-        let line = line(tally, since_start);
+        let line = line(tally, since_start, columns(std::io::stderr()));
         match &self.live {
             Some(live) => {
                 live.set_message(line);
@@ -67,7 +68,7 @@ fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-fn line(tally: &Tally, since_start: Duration) -> String {
+fn line(tally: &Tally, since_start: Duration, columns: usize) -> String {
     let sums = tally.sums();
     let seconds = since_start.as_secs_f64();
     let rate = if seconds > 0.0 { (sums.files + sums.directories) as f64 / seconds } else { 0.0 };
@@ -82,16 +83,17 @@ fn line(tally: &Tally, since_start: Duration) -> String {
         line += &format!(", {} unreadable", text::count(tally.failures()));
     }
     if let Some(place) = tally.place() {
-        let room = COLUMNS.saturating_sub(line.len() + 4).max(24);
+        // The spinner and the gaps take the rest.
+        let room = columns.saturating_sub(line.len() + 5).max(24);
         line += "  ";
         line += &text::tail(&text::printable(&place.path()), room);
     }
     line
 }
 
-/// How many columns standard output has.
-pub(crate) fn columns() -> usize {
-    rustix::termios::tcgetwinsize(std::io::stdout())
+/// How many columns `terminal` has.
+pub(crate) fn columns(terminal: impl AsFd) -> usize {
+    rustix::termios::tcgetwinsize(terminal)
         .map(|size| usize::from(size.ws_col))
         .ok()
         .filter(|&columns| columns > 0)

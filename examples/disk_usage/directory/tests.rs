@@ -119,7 +119,7 @@ fn what_is_in_memory_is_what_is_under_way() {
     let (walk, mut root) = scratch.walk(8);
     let shared = Arc::strong_count(&walk);
     let mut below = Vec::new();
-    while let Some(step) = root.next() {
+    for step in root.by_ref() {
         if let Found::Directory(directory) = step.expect("it can be read") {
             below.push(directory);
         }

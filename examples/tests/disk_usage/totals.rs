@@ -5,7 +5,7 @@ use std::fs::{hard_link, set_permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use serde_json::Value;
@@ -101,6 +101,39 @@ fn a_tree_2000_levels_deep_is_counted_with_few_open_files() {
     assert_eq!(report["bytes"], du([OsStr::new("-s"), OsStr::new("--block-size=1"), tree.path().as_os_str()]));
     let deepest = report["largest"][2]["path"].as_str().expect("a path");
     assert_eq!(deepest, tree.join("down/down").to_str().expect("UTF-8"));
+}
+
+/// The most memory that the program had in use, as far as it was looked at while it ran.
+fn most_memory_in_kilobytes(path: &Path) -> u64 {
+    let mut child = Command::new(program()).arg(path).stdout(Stdio::null()).spawn().expect("the program runs");
+    let status = Path::new("/proc").join(child.id().to_string()).join("status");
+    let mut most = 0;
+    while child.try_wait().expect("a child").is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        most = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(most);
+    }
+    most
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_files_and_directories() {
+    let tree = Tree::large("many");
+    let small = tree.directory("small");
+    tree.file("small/file", 1);
+    for outer in 0..100 {
+        for inner in 0..20 {
+            let name = format!("{outer}/{inner}");
+            tree.directory(&name);
+            for file in 0..30 {
+                tree.file(format!("{name}/a name of some length {file}"), 0);
+            }
+        }
+    }
+    let before = (0..20).map(|_| most_memory_in_kilobytes(&small)).max().expect("a number");
+    let after = most_memory_in_kilobytes(tree.path());
+    // Fifty bytes for each of them would be more than that.
+    assert!(after < before + 3_000, "{before} kB for one file, {after} kB for 60,000 in 2,101 directories");
 }
 
 #[test]
