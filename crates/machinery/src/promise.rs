@@ -2,8 +2,10 @@
 
 mod awaited;
 mod error;
+mod flat;
 mod inner;
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -234,31 +236,6 @@ impl<T> Promise<T> {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Has `callback` run, once, when the promise is settled, on the thread that settles it.
-    ///
-    /// Callbacks run in the order of registration, with no lock held. If the promise is settled already, the
-    /// callback runs before this returns. A panic in it is reported and stops no other callback. Settling other promises
-    /// from a callback does not grow the stack: their callbacks run after those under way.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use machinery::Promise;
-    ///
-    /// let (first, second) = (Promise::new("first"), Promise::new("second"));
-    /// first.add_done_callback({
-    ///     let second = second.clone();
-    ///     move |first: &Promise<u32>| {
-    ///         second.set_result(first.value().unwrap() + 1);
-    ///     }
-    /// });
-    /// first.set_result(1);
-    /// assert_eq!(second.value(), Some(&2));
-    /// ```
-    pub fn add_done_callback(&self, callback: impl FutureCallback<Self>) -> CallbackId {
-        self.inner.add_callback(self, Box::new(callback))
-    }
-
     /// Takes a callback out again, and says whether this call prevented its run.
     ///
     /// # Examples
@@ -291,6 +268,41 @@ impl<T> Promise<T> {
     #[must_use]
     pub fn has_direct_done_callback(&self, id: CallbackId) -> bool {
         self.inner.has_callback(id)
+    }
+}
+
+impl<T: 'static> Promise<T> {
+    /// Has `callback` run, once, when the promise is settled, on the thread that settles it.
+    ///
+    /// Callbacks run in the order of registration, with no lock held. If the promise is settled already, the
+    /// callback runs before this returns. A panic in it is reported and stops no other callback. Settling other promises
+    /// from a callback does not grow the stack: their callbacks run after those under way.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use machinery::Promise;
+    ///
+    /// let (first, second) = (Promise::new("first"), Promise::new("second"));
+    /// first.add_done_callback({
+    ///     let second = second.clone();
+    ///     move |first: &Promise<u32>| {
+    ///         second.set_result(first.value().unwrap() + 1);
+    ///     }
+    /// });
+    /// first.set_result(1);
+    /// assert_eq!(second.value(), Some(&2));
+    /// ```
+    pub fn add_done_callback(&self, callback: impl FutureCallback<Self>) -> CallbackId {
+        let callback = Box::new(move |promise: &dyn Any| {
+            if let Some(promise) = promise.downcast_ref() {
+                callback(promise);
+            }
+        });
+        self.inner.add_callback(callback).unwrap_or_else(|callback| {
+            self.run(callback);
+            CallbackId::RUN
+        })
     }
 }
 

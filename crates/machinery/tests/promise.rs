@@ -350,6 +350,53 @@ fn a_chain_of_promises_that_settle_each_other_does_not_grow_the_stack() {
 }
 
 #[test]
+fn a_chain_of_promises_that_hold_each_other_is_dropped_without_growing_the_stack() {
+    let run = || {
+        let last = Promise::<usize>::new("last");
+        let mut head = last.clone();
+        for _ in 0..100_000 {
+            let before = Promise::<usize>::new("link");
+            before.add_done_callback(move |this| {
+                head.set_result(*this.value().unwrap());
+            });
+            head = before;
+        }
+        drop(head);
+        last.set_result(1);
+    };
+    std::thread::Builder::new().stack_size(128 * 1024).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn the_drop_of_a_callback_may_panic_and_the_thread_goes_on() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a drop that panics");
+        }
+    }
+    let promise = Promise::<u32>::new("answer");
+    let bomb = Bomb;
+    promise.add_done_callback(move |_| drop(bomb));
+    drop(promise);
+
+    let dropped = Promise::<u32>::new("dropped");
+    let held = Promise::<u32>::new("held");
+    let seen = held.clone();
+    held.add_done_callback(|_| {});
+    struct Cancels(Promise<u32>);
+    impl Drop for Cancels {
+        fn drop(&mut self) {
+            self.0.cancel();
+        }
+    }
+    let cancels = Cancels(held);
+    dropped.add_done_callback(move |_| drop(cancels));
+    drop(dropped);
+    assert!(seen.is_cancelled());
+}
+
+#[test]
 fn a_callback_may_wait_on_another_thread_for_whoever_it_woke() {
     let (first, second) = (Promise::new("first"), Promise::new("second"));
     let waiter = std::thread::spawn({

@@ -11,29 +11,31 @@
 //!
 //! Lock order: the lock of `waiting` is innermost.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::task::Waker;
 
-use super::Promise;
+use super::{Promise, flat};
 use crate::contain::{contain, wake_all};
 use crate::ctx::callbacks::new_registry;
 use crate::ctx::wakers::{WaiterKey, WakerSet};
 use crate::ctx::{CallbackId, Removal};
 use crate::protocols::WaiterId;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Mutex, thread_local};
 use crate::tramp::report_somewhere;
 use crate::{Ctx, Name, SharedError};
 
-pub(super) type Callback<T> = Box<dyn FnOnce(&Promise<T>) + Send>;
+/// Is given its promise, which only the code that knows its type can name: so a promise that is dropped can leave its
+/// callbacks to whoever drops them, whatever its type.
+pub(super) type Callback = Box<dyn FnOnce(&dyn Any) + Send>;
 
 pub(super) struct Inner<T> {
     pub(super) settled: OnceLock<Settlement<T>>,
     pub(super) ctx: Option<Ctx>,
     read: AtomicBool,
-    waiting: Mutex<Waiting<T>>,
+    waiting: Mutex<Waiting>,
 }
 
 pub(super) enum Settlement<T> {
@@ -42,10 +44,10 @@ pub(super) enum Settlement<T> {
     Cancelled,
 }
 
-struct Waiting<T> {
+struct Waiting {
     name: Name,
     wakers: WakerSet,
-    callbacks: BTreeMap<u64, Callback<T>>,
+    callbacks: BTreeMap<u64, Callback>,
     /// Tells this promise's ids from those of others; zero until there are any.
     registry: u64,
     next_id: u64,
@@ -105,12 +107,12 @@ impl<T> Inner<T> {
         waiting.wakers.get_mut(WaiterKey::from(id)).is_some_and(|stored| stored.will_wake(waker))
     }
 
-    pub(super) fn add_callback(&self, promise: &Promise<T>, callback: Callback<T>) -> CallbackId {
+    /// Takes in a callback; gives it back where the promise is settled, to be run at once.
+    pub(super) fn add_callback(&self, callback: Callback) -> Result<CallbackId, Callback> {
         let mut waiting = self.waiting.lock();
         if self.settled.get().is_some() {
             drop(waiting);
-            promise.run(callback);
-            return CallbackId::RUN;
+            return Err(callback);
         }
         if waiting.registry == 0 {
             waiting.registry = new_registry();
@@ -118,7 +120,7 @@ impl<T> Inner<T> {
         let order = waiting.next_id;
         waiting.next_id += 1;
         waiting.callbacks.insert(order, callback);
-        CallbackId::new(waiting.registry, order)
+        Ok(CallbackId::new(waiting.registry, order))
     }
 
     pub(super) fn has_callback(&self, id: CallbackId) -> bool {
@@ -145,8 +147,8 @@ impl<T> Inner<T> {
     }
 }
 
-impl<T> Promise<T> {
-    fn run(&self, callback: Callback<T>) {
+impl<T: 'static> Promise<T> {
+    pub(super) fn run(&self, callback: Callback) {
         if let Err(error) = contain(|| callback(self)) {
             report_somewhere(self.ctx(), "a callback panicked", &self.name(), &error);
         }
@@ -173,14 +175,6 @@ impl<T> Promise<T> {
     }
 }
 
-/// What is to run, in its order; `None` while nothing runs.
-type Later = RefCell<Option<VecDeque<Box<dyn FnOnce()>>>>;
-
-thread_local! {
-    /// The promises whose callbacks run after those under way on this thread.
-    static LATER: Later = const { RefCell::new(None) };
-}
-
 /// Wakes those who wait for a promise that has just been settled, and runs its callbacks.
 pub(super) fn tell<T: Send + Sync + 'static>(promise: &Promise<T>) {
     let (wakers, has_callbacks) = {
@@ -188,35 +182,9 @@ pub(super) fn tell<T: Send + Sync + 'static>(promise: &Promise<T>) {
         (waiting.wakers.take(), !waiting.callbacks.is_empty())
     };
     wake_all(wakers);
-    if !has_callbacks {
-        return;
-    }
-
-    // In the destructors of a thread's locals there is no later, and the callbacks run straight away.
-    let nested = LATER.try_with(|later| match &mut *later.borrow_mut() {
-        Some(queue) => {
-            let promise = promise.clone();
-            queue.push_back(Box::new(move || promise.run_callbacks()));
-            true
-        }
-        none => {
-            *none = Some(VecDeque::new());
-            false
-        }
-    });
-    if nested == Ok(true) {
-        return;
-    }
-    promise.run_callbacks();
-    while let Ok(Some(next)) = LATER.try_with(|later| {
-        let mut later = later.borrow_mut();
-        let next = later.as_mut().and_then(VecDeque::pop_front);
-        if next.is_none() {
-            *later = None;
-        }
-        next
-    }) {
-        next();
+    if has_callbacks {
+        let promise = promise.clone();
+        flat::callbacks(move || promise.run_callbacks());
     }
 }
 
@@ -227,6 +195,10 @@ impl<T> Drop for Inner<T> {
             && !read
         {
             report_somewhere(self.ctx.as_ref(), "an error that nobody read", &self.name(), error);
+        }
+        let callbacks = std::mem::take(&mut self.waiting.get_mut().callbacks);
+        if !callbacks.is_empty() {
+            flat::drops(callbacks);
         }
     }
 }
