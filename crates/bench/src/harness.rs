@@ -2,9 +2,7 @@
 
 use crate::clock;
 use crate::machine::Watch;
-
-/// Does that many units of the work and answers what they cost altogether.
-pub(crate) type Side = Box<dyn FnMut(u64) -> f64>;
+use crate::side::{Make, Side};
 
 /// What a row measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +27,8 @@ pub(crate) struct Row {
     threads: Threads,
     units: u64,
     quick_units: u64,
-    ours: Option<Box<dyn FnOnce() -> Side>>,
-    theirs: Option<Box<dyn FnOnce() -> Side>>,
+    ours: Option<Make>,
+    theirs: Option<Make>,
 }
 
 impl Row {
@@ -78,7 +76,7 @@ impl Row {
         self
     }
 
-    pub(crate) fn ours<F: FnMut(u64) -> f64 + 'static>(mut self, make: impl FnOnce() -> F + 'static) -> Self {
+    pub(crate) fn ours<F: FnMut(u64) -> f64 + 'static>(mut self, make: impl FnOnce() -> F + Send + 'static) -> Self {
         self.ours = Some(Box::new(move || Box::new(make())));
         self
     }
@@ -86,7 +84,7 @@ impl Row {
     pub(crate) fn peer<F: FnMut(u64) -> f64 + 'static>(
         mut self,
         name: impl Into<String>,
-        make: impl FnOnce() -> F + 'static,
+        make: impl FnOnce() -> F + Send + 'static,
     ) -> Self {
         self.peer = name.into();
         self.theirs = Some(Box::new(move || Box::new(make())));
@@ -96,19 +94,17 @@ impl Row {
     /// Does a little of the work of both sides, to see that they still do it.
     #[cfg(test)]
     pub(crate) fn try_out(self) -> (f64, f64) {
-        let little = |make: Option<Box<dyn FnOnce() -> Side>>| make.map_or(f64::NAN, |make| make()(20));
+        let little = |make: Option<Make>| make.map_or(f64::NAN, |make| Side::start(make).run(20));
         (little(self.ours), little(self.theirs))
     }
 
     /// Measures: warms both sides up, then takes them in turns.
     pub(crate) fn measure(self, quick: bool) -> Measured {
         let units = if quick { self.quick_units } else { self.units };
-        let side = |make: Option<Box<dyn FnOnce() -> Side>>| {
-            make.map_or_else(|| Box::new(|_| f64::NAN) as Side, |make| make())
-        };
+        let side = |make: Option<Make>| Side::start(make.unwrap_or_else(|| Box::new(|| Box::new(|_| f64::NAN))));
         let mut ours = side(self.ours);
         let mut theirs = side(self.theirs);
-        let one = |side: &mut Side| side(units) / units as f64;
+        let one = |side: &mut Side| side.run(units) / units as f64;
 
         let start = clock::now();
         one(&mut ours);

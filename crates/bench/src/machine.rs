@@ -1,12 +1,6 @@
-//! What else the machine is doing, and the state this process is brought into before anything is measured.
+//! What else the machine is doing.
 
 use crate::clock;
-
-/// Starts and ends a thread: the system's allocator is quicker until a process has had its second thread, and a program
-/// on Tokio always has.
-pub(crate) fn settle() {
-    let _ = std::thread::spawn(|| ()).join();
-}
 
 /// Watches how much of the machine others use.
 pub(crate) struct Watch {

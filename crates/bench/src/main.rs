@@ -12,6 +12,7 @@ mod machine;
 mod plots;
 mod report;
 mod rows;
+mod side;
 
 #[derive(Parser)]
 #[command(about = "The library measured against its peers; `cargo xtask bench` builds and runs it")]
@@ -48,7 +49,6 @@ enum Command {
 }
 
 fn main() -> Result<()> {
-    machine::settle();
     match Cli::parse().command {
         Command::Rows { filter, quick, list, report } => {
             let rows = rows::all().into_iter().filter(|row| filter.as_deref().is_none_or(|text| row.id.contains(text)));

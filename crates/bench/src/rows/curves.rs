@@ -7,9 +7,10 @@ use super::fan::Managed;
 use super::source::{Doorbell, PendingOnce};
 use super::{fanin, task};
 use crate::harness::median;
+use crate::side::{Side, Work};
 
 /// Makes the side for a size; it then does that many units and answers their cost.
-type Make = fn(u64) -> Box<dyn FnMut(u64) -> f64>;
+type MakeFor = fn(u64) -> Work;
 
 pub(crate) struct Plot {
     pub(crate) file: &'static str,
@@ -17,7 +18,7 @@ pub(crate) struct Plot {
     pub(crate) across: &'static str,
     pub(crate) up: &'static str,
     pub(crate) sizes: &'static [u64],
-    pub(crate) sides: Vec<(&'static str, Make)>,
+    pub(crate) sides: Vec<(&'static str, MakeFor)>,
 }
 
 pub(crate) struct Curve {
@@ -75,10 +76,11 @@ pub(crate) fn measure(plot: &Plot, quick: bool) -> Vec<Curve> {
     let rounds = if quick { 3 } else { 9 };
     for &size in plot.sizes {
         let units = (size * fanin::ITEMS).clamp(50_000, 1_000_000);
-        let mut sides: Vec<_> = plot.sides.iter().map(|(_, make)| (make(size), Vec::new())).collect();
+        let mut sides: Vec<_> =
+            plot.sides.iter().map(|&(_, make)| (Side::start(Box::new(move || make(size))), Vec::new())).collect();
         for round in 0..=rounds {
             for (side, costs) in &mut sides {
-                let cost = side(units) / units as f64;
+                let cost = side.run(units) / units as f64;
                 // the first round is there to warm up
                 if round > 0 {
                     costs.push(cost);

@@ -12,6 +12,7 @@ use super::source::{Doorbell, PendingOnce, Ready, Ringer};
 use super::{current_thread, short};
 use crate::clock;
 use crate::harness::Row;
+use crate::side::Work;
 
 const SIZES: [u64; 3] = [10, 1_000, 100_000];
 const SELECT_ALL: &str = "SelectAll";
@@ -60,7 +61,7 @@ fn drain<S: From<u64>, F: FanIn<S>>(runtime: &Runtime, size: u64, n: u64) -> f64
 }
 
 /// The side of a row that drains streams.
-pub(crate) fn draining<S: From<u64> + 'static, F: FanIn<S> + 'static>(size: u64) -> Box<dyn FnMut(u64) -> f64> {
+pub(crate) fn draining<S: From<u64> + 'static, F: FanIn<S> + 'static>(size: u64) -> Work {
     let runtime = current_thread();
     Box::new(move |n| drain::<S, F>(&runtime, size, n))
 }
@@ -119,7 +120,7 @@ impl<F: FanIn<Doorbell>> Server<F> {
 }
 
 /// The side of a row in which one stream at a time is ready.
-pub(crate) fn serving<F: FanIn<Doorbell> + 'static>(size: u64) -> Box<dyn FnMut(u64) -> f64> {
+pub(crate) fn serving<F: FanIn<Doorbell> + 'static>(size: u64) -> Work {
     let mut server = Server::<F>::new(size);
     Box::new(move |n| server.serve(n))
 }

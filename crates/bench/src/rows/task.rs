@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{current_thread, on_worker, short, two_workers};
 use crate::harness::Row;
+use crate::side::Work;
 use crate::{alloc, clock};
 
 const JOIN_SET: &str = "JoinSet";
@@ -59,10 +60,7 @@ pub(crate) async fn tracked(count: u64) {
 }
 
 /// A side that holds so many tasks at a time on this thread.
-pub(crate) fn holding<F: Future<Output = ()> + 'static>(
-    count: u64,
-    hold: impl Fn(u64) -> F + 'static,
-) -> Box<dyn FnMut(u64) -> f64> {
+pub(crate) fn holding<F: Future<Output = ()> + 'static>(count: u64, hold: impl Fn(u64) -> F + 'static) -> Work {
     let runtime = current_thread();
     Box::new(move |n| alone(&runtime, count, n, &hold))
 }

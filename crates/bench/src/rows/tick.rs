@@ -1,7 +1,6 @@
 //! Ticks against Tokio's `interval`.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use machinery::{Ctx, tick};
@@ -83,8 +82,8 @@ const TICKS: u64 = 2_000;
 
 /// Both sides look at one run: how late its last ticks were, and how late its first ones.
 fn drift() -> Row {
-    let first = Rc::new(Cell::new(0.0));
-    let of_same_run = Rc::clone(&first);
+    let first = Arc::new(Mutex::new(0.0));
+    let of_same_run = Arc::clone(&first);
     Row::new("tick/drift", "how late are the last of 2k ticks of 1 ms, in real time")
         .goal(1.2)
         .units(TICKS, TICKS / 10)
@@ -94,11 +93,11 @@ fn drift() -> Row {
                 let late = runtime.block_on(lateness(ticks as usize));
                 let edge = late.len() / 10;
                 // the harness wants the cost of all
-                first.set(mean(&late[..edge]) * ticks as f64);
+                *first.lock().unwrap_or_else(PoisonError::into_inner) = mean(&late[..edge]) * ticks as f64;
                 mean(&late[late.len() - edge..]) * ticks as f64
             }
         })
-        .peer("the first ones", move || move |_| of_same_run.get())
+        .peer("the first ones", move || move |_| *of_same_run.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn mean(values: &[f64]) -> f64 {
