@@ -32,7 +32,6 @@ pub use guard::{Canceller, Close, CtxGuard};
 pub use options::CtxOptions;
 
 use family::NodeRef;
-use node::Node;
 use options::Above;
 
 use crate::tramp::{DefaultTramp, Tramp};
@@ -245,7 +244,7 @@ impl Ctx {
     /// Why the context completed; `None` while it is pending.
     #[must_use]
     pub fn completion(&self) -> Option<Completion> {
-        self.0.record().map(Completion)
+        self.0.completion()
     }
 
     /// The instant at which the context completes at the latest, if it has a deadline or one above it has.
@@ -355,7 +354,7 @@ impl Hash for Ctx {
 /// The contexts from the root to here with the state of each, so that it can be seen at which level it stopped.
 impl fmt::Display for Ctx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line: Vec<&Node> = self.0.lineage().collect();
+        let line: Vec<&NodeRef> = std::iter::successors(Some(&self.0), |node| node.parent.as_ref()).collect();
         for (depth, node) in line.iter().rev().enumerate() {
             if depth > 0 {
                 f.write_str("-->")?;
@@ -364,7 +363,7 @@ impl fmt::Display for Ctx {
                 }
             }
             write!(f, "{}(", node.name)?;
-            match node.record().map(Completion) {
+            match node.completion() {
                 Some(completion) => fmt::Display::fmt(&completion.kind(), f)?,
                 None => f.write_str("pending")?,
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::family::NodeRef;
-use super::node::Node;
+use crate::time::Stamp;
 use crate::{Name, SharedError, time};
 
 /// The record of one completion: what happened, where it began, which line caused it, and when.
@@ -34,25 +34,61 @@ use crate::{Name, SharedError, time};
 /// assert!(why.to_string().starts_with("`app` was cancelled at "));
 /// ```
 #[derive(Clone)]
-pub struct Completion(pub(super) Arc<Record>);
-
-pub(super) struct Record {
-    pub(super) cause: Cause,
-    pub(super) name: Name,
-    pub(super) prefix: Option<Name>,
-    /// Where the path goes on. Not the node itself: that one holds this record.
-    pub(super) parent: Option<NodeRef>,
-    pub(super) location: &'static Location<'static>,
-    pub(super) at: Instant,
+pub struct Completion {
+    /// Where it began. A handle, so that the name and the path can be read as long as anybody asks.
+    origin: NodeRef,
+    settlement: Settlement,
+    /// The lower half of when; the upper one is in the settlement.
+    at_low: u32,
 }
 
 /// What settles a context.
 pub(super) enum Cause {
-    Cancelled(Option<Name>),
+    Cancelled(&'static Location<'static>),
     /// The guard was dropped.
     Dropped,
-    Failed(SharedError),
     DeadlinePassed,
+    Given(Given),
+}
+
+/// What the caller gave to say why, and where.
+pub(super) struct Given {
+    pub(super) what: What,
+    pub(super) location: &'static Location<'static>,
+}
+
+pub(super) enum What {
+    Reason(Name),
+    Error(SharedError),
+}
+
+impl Cause {
+    pub(super) fn reason(reason: Name, location: &'static Location<'static>) -> Self {
+        Self::Given(Given { what: What::Reason(reason), location })
+    }
+
+    pub(super) fn error(error: SharedError, location: &'static Location<'static>) -> Self {
+        Self::Given(Given { what: What::Error(error), location })
+    }
+
+    /// With the upper half of the time at which it happened.
+    pub(super) fn settlement(self, at_high: u32) -> Settlement {
+        match self {
+            Self::Cancelled(location) => Settlement::Cancelled(at_high, location),
+            Self::Dropped => Settlement::Dropped(at_high),
+            Self::DeadlinePassed => Settlement::DeadlinePassed(at_high),
+            Self::Given(given) => Settlement::Given(at_high, Arc::new(given)),
+        }
+    }
+}
+
+/// A cause as a node keeps it: two words, the second of them only where there is something to say.
+#[derive(Clone)]
+pub(super) enum Settlement {
+    Cancelled(u32, &'static Location<'static>),
+    Dropped(u32),
+    DeadlinePassed(u32),
+    Given(u32, Arc<Given>),
 }
 
 /// What happened to a context that is complete.
@@ -87,27 +123,21 @@ impl fmt::Display for CompletionKind {
     }
 }
 
-impl Record {
-    pub(super) fn new(node: &Node, cause: Cause, location: &'static Location<'static>) -> Self {
-        Self {
-            cause,
-            name: node.name.clone(),
-            prefix: node.prefix().cloned(),
-            parent: node.parent.clone(),
-            location,
-            at: time::now(),
-        }
-    }
-}
-
 impl Completion {
+    pub(super) fn new(origin: NodeRef, settlement: Settlement, at_low: u32) -> Self {
+        Self { origin, settlement, at_low }
+    }
+
     /// What happened.
     #[must_use]
     pub fn kind(&self) -> CompletionKind {
-        match self.0.cause {
-            Cause::Cancelled(_) | Cause::Dropped => CompletionKind::Cancelled,
-            Cause::Failed(_) => CompletionKind::Failed,
-            Cause::DeadlinePassed => CompletionKind::DeadlinePassed,
+        match &self.settlement {
+            Settlement::Cancelled(..) | Settlement::Dropped(_) => CompletionKind::Cancelled,
+            Settlement::DeadlinePassed(_) => CompletionKind::DeadlinePassed,
+            Settlement::Given(_, given) => match given.what {
+                What::Reason(_) => CompletionKind::Cancelled,
+                What::Error(_) => CompletionKind::Failed,
+            },
         }
     }
 
@@ -117,87 +147,97 @@ impl Completion {
         self.kind() == CompletionKind::Cancelled
     }
 
+    fn given(&self) -> Option<&What> {
+        match &self.settlement {
+            Settlement::Given(_, given) => Some(&given.what),
+            _ => None,
+        }
+    }
+
     /// The reason that was given to `cancel_because`.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
-        match &self.0.cause {
-            Cause::Cancelled(reason) => reason.as_ref().map(Name::as_str),
-            _ => None,
+        match self.given()? {
+            What::Reason(reason) => Some(reason),
+            What::Error(_) => None,
         }
     }
 
     /// The error that the context was completed with.
     #[must_use]
     pub fn error(&self) -> Option<&SharedError> {
-        match &self.0.cause {
-            Cause::Failed(error) => Some(error),
-            _ => None,
+        match self.given()? {
+            What::Error(error) => Some(error),
+            What::Reason(_) => None,
         }
     }
 
     /// The name of the context where the completion began.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.origin.name
     }
 
     /// The full name of the context where the completion began. It is put together at each call.
     #[must_use]
     pub fn path(&self) -> String {
         let mut path = String::new();
-        if let Some(parent) = &self.0.parent {
-            parent.write_path(&mut path);
-            path.push_str("-->");
-            if let Some(prefix) = &self.0.prefix {
-                path.push('[');
-                path.push_str(prefix);
-                path.push_str("]-->");
-            }
-        }
-        path.push_str(&self.0.name);
+        self.origin.write_path(&mut path);
         path
     }
 
-    /// The line of the call that caused it; for a dropped guard and for a deadline, the line where the guard was made.
+    /// The line of the call that caused it; for a dropped guard and for a deadline, the line where these were made.
     #[must_use]
     pub fn location(&self) -> &'static Location<'static> {
-        self.0.location
+        match &self.settlement {
+            Settlement::Cancelled(_, location) => location,
+            Settlement::Given(_, given) => given.location,
+            Settlement::Dropped(_) => self.origin.made_at,
+            Settlement::DeadlinePassed(_) => self.origin.deadline_set_at(),
+        }
     }
 
     /// When it happened, on Tokio's clock.
+    ///
+    /// Exact where that clock is paused. Where it runs, this is read from the kernel's coarse clock, which is up to some
+    /// milliseconds behind.
     #[must_use]
     pub fn at(&self) -> Instant {
-        self.0.at
+        let high = match self.settlement {
+            Settlement::Cancelled(high, _)
+            | Settlement::Dropped(high)
+            | Settlement::DeadlinePassed(high)
+            | Settlement::Given(high, _) => high,
+        };
+        Stamp::from_halves(high, self.at_low).instant()
     }
 
     /// How long ago it happened, on Tokio's clock.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        time::now().saturating_duration_since(self.0.at)
+        time::now().saturating_duration_since(self.at())
     }
 }
 
 impl fmt::Display for Completion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (path, at, ago) = (self.path(), self.0.location, Ago(self.elapsed()));
-        match &self.0.cause {
-            Cause::Cancelled(None) => write!(f, "`{path}` was cancelled at {at}, {ago}"),
-            Cause::Cancelled(Some(reason)) => {
-                write!(f, "`{path}` was cancelled at {at}, {ago}: {reason}")
-            }
-            Cause::Dropped => write!(f, "`{path}` ended with its guard, made at {at}, {ago}"),
-            Cause::DeadlinePassed => {
-                write!(f, "the deadline of `{path}`, set at {at}, passed {ago}")
-            }
-            Cause::Failed(error) => {
-                write!(f, "`{path}` failed at {at}, {ago}: {error}")?;
-                let mut source = error.source();
-                while let Some(error) = source {
-                    write!(f, ": {error}")?;
-                    source = error.source();
+        let (path, at, ago) = (self.path(), self.location(), Ago(self.elapsed()));
+        match &self.settlement {
+            Settlement::Cancelled(..) => write!(f, "`{path}` was cancelled at {at}, {ago}"),
+            Settlement::Dropped(_) => write!(f, "`{path}` ended with its guard, made at {at}, {ago}"),
+            Settlement::DeadlinePassed(_) => write!(f, "the deadline of `{path}`, set at {at}, passed {ago}"),
+            Settlement::Given(_, given) => match &given.what {
+                What::Reason(reason) => write!(f, "`{path}` was cancelled at {at}, {ago}: {reason}"),
+                What::Error(error) => {
+                    write!(f, "`{path}` failed at {at}, {ago}: {error}")?;
+                    let mut source = error.source();
+                    while let Some(error) = source {
+                        write!(f, ": {error}")?;
+                        source = error.source();
+                    }
+                    Ok(())
                 }
-                Ok(())
-            }
+            },
         }
     }
 }
@@ -225,7 +265,7 @@ impl fmt::Debug for Completion {
             .field("path", &self.path())
             .field("reason", &self.reason())
             .field("error", &self.error())
-            .field("location", &format_args!("{}", self.0.location))
+            .field("location", &format_args!("{}", self.location()))
             .field("elapsed", &self.elapsed())
             .finish()
     }
@@ -233,10 +273,7 @@ impl fmt::Debug for Completion {
 
 impl Error for Completion {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.0.cause {
-            Cause::Failed(error) => Some(&**error as &(dyn Error + 'static)),
-            _ => None,
-        }
+        self.error().map(|error| &**error as &(dyn Error + 'static))
     }
 }
 

@@ -26,6 +26,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::completion::Cause;
 use super::family::{NodePtr, NodeRef};
+use super::notify::Outbox;
 use crate::sync::Mutex;
 use crate::{spawn, time};
 
@@ -139,17 +140,17 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let outboxes: Vec<_> = self
-                .take_due()
-                .into_iter()
-                .filter_map(|node| {
-                    let made_at =
-                        node.fixed.as_ref().map_or(node.made_at, |fixed| fixed.deadline_set_at.unwrap_or(node.made_at));
-                    node.settle(Cause::DeadlinePassed, made_at)
+            let due = self.take_due();
+            let outboxes: Vec<_> = due
+                .iter()
+                .map(|node| {
+                    let mut outbox = Outbox::default();
+                    node.settle(Cause::DeadlinePassed, &mut outbox);
+                    (node, outbox)
                 })
                 .collect();
-            for outbox in outboxes {
-                outbox.send();
+            for (node, outbox) in outboxes {
+                outbox.send(node);
             }
             let waker = cx.waker().clone();
             let next = {

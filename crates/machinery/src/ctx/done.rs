@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use pin_project_lite::pin_project;
 
 use super::family::NodeRef;
-use super::node::{Links, Node};
+use super::node::Links;
 use super::wakers::{WaiterKey, WakerSet};
 use super::{Completion, Ctx};
 
@@ -44,7 +44,8 @@ use super::{Completion, Ctx};
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Done {
     node: NodeRef,
-    key: Option<WaiterKey>,
+    /// The place among the waiters.
+    place: Option<u32>,
 }
 
 /// Waits until a context is done and every task below it has finished its clean-up.
@@ -73,54 +74,56 @@ pub struct Drained {
     key: Option<WaiterKey>,
 }
 
-/// Which of a node's waiters a future stands among.
-type Waiters = fn(&mut Links) -> &mut WakerSet;
-
-fn done_waiters(links: &mut Links) -> &mut WakerSet {
-    &mut links.watch().waiters
-}
-
-fn drain_waiters(links: &mut Links) -> &mut WakerSet {
-    links.watch().drain_waiters.get_or_insert_default()
-}
-
-impl Node {
-    fn is_drained(&self, links: &Links) -> bool {
-        self.is_done() && links.watch.as_ref().is_none_or(|watch| watch.busy == 0)
+impl Links {
+    /// Zero is the first, which stands in place; the others are one more than their key in the slab.
+    pub(super) fn add_waiter(&mut self, waker: Waker) -> u32 {
+        if self.waiter.is_none() {
+            self.waiter = Some(waker);
+            0
+        } else {
+            self.watch().waiters.get_or_insert_default().insert(waker) + 1
+        }
     }
 
-    /// Registers `waker`, or answers false where `ready` says that there is nothing left to wait for.
-    fn wait(
-        &self,
-        key: &mut Option<WaiterKey>,
-        waker: &Waker,
-        waiters: Waiters,
-        ready: impl Fn(&Links) -> bool,
-    ) -> bool {
-        if let Some(key) = *key {
-            let mut links = self.links.lock();
-            if ready(&links) {
-                return false;
-            }
-            if let Some(old) = waiters(&mut links).get_mut(key)
-                && old.will_wake(waker)
-            {
+    fn waiter_mut(&mut self, place: u32) -> Option<&mut Waker> {
+        match place {
+            0 => self.waiter.as_mut(),
+            _ => self.watch.as_mut()?.waiters.as_mut()?.get_mut(place - 1),
+        }
+    }
+
+    pub(super) fn remove_waiter(&mut self, place: u32) -> Option<Waker> {
+        match place {
+            0 => self.waiter.take(),
+            _ => self.watch.as_mut()?.waiters.as_mut()?.remove(place - 1),
+        }
+    }
+}
+
+impl Done {
+    pub(super) fn new(ctx: &Ctx) -> Self {
+        Self { node: ctx.0.clone(), place: None }
+    }
+
+    /// Has `waker` woken by the completion; answers false where there is nothing to wait for any more.
+    fn wait(&mut self, waker: &Waker) -> bool {
+        if let Some(place) = self.place {
+            let mut links = self.node.links.lock();
+            if links.waiter_mut(place).is_some_and(|old| old.will_wake(waker)) {
                 return true;
             }
         }
         // The clone and the drop of a waker are user code.
-        let new = waker.clone();
-        let mut links = self.links.lock();
-        self.set_watched();
-        if ready(&links) {
+        let waker = waker.clone();
+        let mut links = self.node.links.lock();
+        if !self.node.set_watched() {
             drop(links);
             return false;
         }
-        let waiters = waiters(&mut links);
-        let old = match key.and_then(|key| waiters.get_mut(key)) {
-            Some(old) => Some(std::mem::replace(old, new)),
+        let old = match self.place.and_then(|place| links.waiter_mut(place)) {
+            Some(old) => Some(std::mem::replace(old, waker)),
             None => {
-                *key = Some(waiters.insert(new));
+                self.place = Some(links.add_waiter(waker));
                 None
             }
         };
@@ -128,31 +131,18 @@ impl Node {
         drop(old);
         true
     }
-
-    fn forget(&self, key: &mut Option<WaiterKey>, waiters: Waiters) {
-        if let Some(key) = key.take() {
-            let waker = waiters(&mut self.links.lock()).remove(key);
-            drop(waker);
-        }
-    }
-}
-
-impl Done {
-    pub(super) fn new(ctx: &Ctx) -> Self {
-        Self { node: ctx.0.clone(), key: None }
-    }
 }
 
 impl Future for Done {
     type Output = Completion;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Completion> {
-        let Self { node, key } = self.get_mut();
-        if !node.is_done() && node.wait(key, cx.waker(), done_waiters, |_| node.is_done()) {
+        let this = self.get_mut();
+        if !this.node.is_done() && this.wait(cx.waker()) {
             return Poll::Pending;
         }
-        match node.record() {
-            Some(record) => Poll::Ready(Completion(record)),
+        match this.node.completion() {
+            Some(completion) => Poll::Ready(completion),
             None => Poll::Pending,
         }
     }
@@ -160,8 +150,12 @@ impl Future for Done {
 
 impl Drop for Done {
     fn drop(&mut self) {
-        if self.key.is_some() && !self.node.is_done() {
-            self.node.forget(&mut self.key, done_waiters);
+        // Completion takes all waiters, and nobody comes after it.
+        if let Some(place) = self.place
+            && !self.node.is_done()
+        {
+            let waker = self.node.links.lock().remove_waiter(place);
+            drop(waker);
         }
     }
 }
@@ -178,23 +172,42 @@ impl Drained {
     }
 }
 
+impl Drained {
+    fn forget(&mut self) {
+        if let Some(key) = self.key.take() {
+            let waker = drain_waiters(&mut self.node.links.lock()).remove(key);
+            drop(waker);
+        }
+    }
+}
+
+fn drain_waiters(links: &mut Links) -> &mut WakerSet {
+    links.watch().drain_waiters.get_or_insert_default()
+}
+
 impl Future for Drained {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { node, key } = self.get_mut();
-        if node.wait(key, cx.waker(), drain_waiters, |links| node.is_drained(links)) {
-            Poll::Pending
-        } else {
-            node.forget(key, drain_waiters);
-            Poll::Ready(())
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.forget();
+        let waker = cx.waker().clone();
+        let this = &mut *self;
+        let mut links = this.node.links.lock();
+        this.node.set_watched();
+        let busy = links.watch.as_ref().is_some_and(|watch| watch.busy > 0);
+        if this.node.is_done() && !busy {
+            drop(links);
+            drop(waker);
+            return Poll::Ready(());
         }
+        this.key = Some(drain_waiters(&mut links).insert(waker));
+        Poll::Pending
     }
 }
 
 impl Drop for Drained {
     fn drop(&mut self) {
-        self.node.forget(&mut self.key, drain_waiters);
+        self.forget();
     }
 }
 

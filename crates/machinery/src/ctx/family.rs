@@ -8,7 +8,7 @@
 //!
 //! 1. A [`NodeRef`] counts. A node is buried by whoever takes the count to zero, and from zero it never rises again.
 //! 2. A pointer in a list is followed only while the lock that guards the list is held: the parent's for its
-//!    [`Kids`], that of the timers for theirs.
+//!    [`Family`], that of the timers for theirs.
 //! 3. Who buries a node takes its pointers out of every list, under those locks, before the memory is freed. It may
 //!    leave that out for a parent whose sweep has said that it will not touch the node again (`UNLINKED`).
 //! 4. A sweep takes the whole list, and says `UNLINKED` of a child as the last thing that it does with it, unless it
@@ -20,9 +20,10 @@ use std::fmt;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
+use super::completion::Settlement;
 use super::node::Node;
 use crate::slab::Slab;
-use crate::sync::atomic::{AtomicUsize, Ordering, fence};
+use crate::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// A counted handle to a node.
 pub(crate) struct NodeRef(NonNull<Node>);
@@ -37,7 +38,7 @@ const fn assert_shareable<T: Send + Sync>() {}
 const _: () = assert_shareable::<Node>();
 
 /// How many handles there are to a node.
-pub(super) struct Count(AtomicUsize);
+pub(super) struct Count(AtomicU32);
 
 impl NodeRef {
     pub(super) fn new(node: Node) -> Self {
@@ -60,7 +61,7 @@ impl NodeRef {
 
 impl Count {
     pub(super) fn one() -> Self {
-        Self(AtomicUsize::new(1))
+        Self(AtomicU32::new(1))
     }
 }
 
@@ -77,7 +78,7 @@ impl Clone for NodeRef {
     fn clone(&self) -> Self {
         // Relaxed: the handle that is cloned keeps the node alive. As for `Arc`.
         let before = self.count.0.fetch_add(1, Ordering::Relaxed);
-        if before > isize::MAX as usize {
+        if before > u32::MAX / 2 {
             // Only handles that were forgotten can be that many.
             std::process::abort();
         }
@@ -183,39 +184,61 @@ impl NodePtr {
     }
 }
 
-/// The children of a node: the first in place, the others in a slab.
+/// The children of a node; or, once it is settled by itself, why. One word and a tag in any case.
 #[derive(Default)]
-pub(super) struct Kids {
-    first: Option<NodePtr>,
-    more: Option<Box<Slab<NodePtr>>>,
+pub(super) enum Family {
+    #[default]
+    Nobody,
+    One(NodePtr),
+    Many(Box<Slab<NodePtr>>),
+    /// The node took its children's places to write down why it was settled; it gets no others.
+    Settled(Settlement),
 }
 
 /// Where a child stands among its parent's.
 pub(super) type Place = u32;
 
-impl Kids {
+impl Family {
+    /// The caller has made certain that the node is not settled.
     pub(super) fn insert(&mut self, kid: NodePtr) -> Place {
-        if self.first.is_none() {
-            self.first = Some(kid);
-            0
-        } else {
-            self.more.get_or_insert_default().insert(kid) + 1
+        match self {
+            Self::Nobody | Self::Settled(_) => {
+                *self = Self::One(kid);
+                0
+            }
+            Self::One(first) => {
+                let mut many = Box::<Slab<NodePtr>>::default();
+                many.insert(*first);
+                let place = many.insert(kid);
+                *self = Self::Many(many);
+                place
+            }
+            Self::Many(many) => many.insert(kid),
         }
     }
 
     pub(super) fn remove(&mut self, place: Place) {
-        if place == 0 {
-            self.first = None;
-        } else if let Some(more) = &mut self.more {
-            more.remove(place - 1);
+        match self {
+            Self::One(_) => *self = Self::Nobody,
+            Self::Many(many) => drop(many.remove(place)),
+            Self::Nobody | Self::Settled(_) => {}
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.first.is_none() && self.more.as_ref().is_none_or(|more| more.is_empty())
+        match self {
+            Self::Nobody | Self::Settled(_) => true,
+            Self::One(_) => false,
+            Self::Many(many) => many.is_empty(),
+        }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = NodePtr> {
-        self.first.iter().copied().chain(self.more.iter().flat_map(|more| more.iter().map(|(_, kid)| *kid)))
+    pub(super) fn kids(&self) -> impl Iterator<Item = NodePtr> {
+        let (one, many) = match self {
+            Self::One(one) => (Some(*one), None),
+            Self::Many(many) => (None, Some(many)),
+            Self::Nobody | Self::Settled(_) => (None, None),
+        };
+        one.into_iter().chain(many.into_iter().flat_map(|many| many.iter().map(|(_, kid)| *kid)))
     }
 }

@@ -74,13 +74,13 @@ impl CtxGuard {
     /// Answers whether this call was the one that completed it. The line of the call is in the record.
     #[track_caller]
     pub fn cancel(&self) -> bool {
-        self.0.complete(Cause::Cancelled(None), Location::caller())
+        self.0.complete(Cause::Cancelled(Location::caller()))
     }
 
     /// Like [`cancel`](Self::cancel), with a reason that everybody below can read.
     #[track_caller]
     pub fn cancel_because(&self, reason: impl Into<Name>) -> bool {
-        self.0.complete(Cause::Cancelled(Some(reason.into())), Location::caller())
+        self.0.complete(Cause::reason(reason.into(), Location::caller()))
     }
 
     /// Completes the context with an error, with everything below it, and runs the callbacks.
@@ -89,7 +89,7 @@ impl CtxGuard {
     /// `false`.
     #[track_caller]
     pub fn set_exception(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> bool {
-        self.0.complete(Cause::Failed(Arc::from(error.into())), Location::caller())
+        self.0.complete(Cause::error(Arc::from(error.into()), Location::caller()))
     }
 
     /// The power to complete this context, to be given away.
@@ -165,7 +165,7 @@ impl Drop for CtxGuard {
         if node.is_only() && node.is_unwatched() {
             return;
         }
-        node.complete(Cause::Dropped, node.made_at);
+        node.complete(Cause::Dropped);
     }
 }
 
@@ -185,19 +185,19 @@ impl Canceller {
     /// Completes the context as cancelled; answers whether this call was the one.
     #[track_caller]
     pub fn cancel(&self) -> bool {
-        self.0.complete(Cause::Cancelled(None), Location::caller())
+        self.0.complete(Cause::Cancelled(Location::caller()))
     }
 
     /// Completes the context as cancelled for a reason; answers whether this call was the one.
     #[track_caller]
     pub fn cancel_because(&self, reason: impl Into<Name>) -> bool {
-        self.0.complete(Cause::Cancelled(Some(reason.into())), Location::caller())
+        self.0.complete(Cause::reason(reason.into(), Location::caller()))
     }
 
     /// Completes the context with an error; answers whether this call was the one.
     #[track_caller]
     pub fn set_exception(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> bool {
-        self.0.complete(Cause::Failed(Arc::from(error.into())), Location::caller())
+        self.0.complete(Cause::error(Arc::from(error.into()), Location::caller()))
     }
 
     /// The context that it can complete.

@@ -19,16 +19,18 @@
 use std::any::{Any, TypeId};
 use std::panic::Location;
 use std::sync::Arc;
+use std::task::Waker;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::callbacks::Callbacks;
-use super::completion::Record;
+use super::completion::Completion;
 use super::deadline::Timer;
-use super::family::{Count, Kids, NodeRef, Place};
+use super::family::{Count, Family, NodeRef, Place};
 use super::wakers::WakerSet;
 use crate::Name;
+use crate::slab::Slab;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::thread::Thread;
@@ -54,6 +56,8 @@ pub(crate) struct Node {
     pub(super) state: AtomicU32,
     /// The place in the first parent's list. Written once, under that parent's lock.
     place: AtomicU32,
+    /// The lower half of when the node was settled by itself. Written once, under its lock.
+    pub(super) settled_at: AtomicU32,
     pub(super) name: Name,
     pub(super) made_at: &'static Location<'static>,
     pub(super) parent: Option<NodeRef>,
@@ -64,7 +68,9 @@ pub(crate) struct Node {
 
 #[derive(Default)]
 pub(super) struct Links {
-    pub(super) kids: Kids,
+    pub(super) family: Family,
+    /// The first of those who wait for the completion; a node rarely has more.
+    pub(super) waiter: Option<Waker>,
     pub(super) watch: Option<Box<Watch>>,
 }
 
@@ -102,8 +108,9 @@ impl MoreParent {
 /// What changes while a node lives, and most nodes never need.
 #[derive(Default)]
 pub(super) struct Watch {
-    pub(super) record: Option<Arc<Record>>,
-    pub(super) waiters: WakerSet,
+    /// For a node with several parents that did not settle itself: where its completion began.
+    pub(super) like: Option<NodeRef>,
+    pub(super) waiters: Option<Box<Slab<Waker>>>,
     pub(super) drain_waiters: Option<Box<WakerSet>>,
     pub(super) callbacks: Option<Box<Callbacks>>,
     /// How many tasks run here, plus how many children have any.
@@ -142,6 +149,7 @@ impl Node {
             count: Count::one(),
             state: AtomicU32::new(state),
             place: AtomicU32::new(0),
+            settled_at: AtomicU32::new(0),
             name,
             made_at,
             parent,
@@ -200,16 +208,8 @@ impl Node {
             .deadline
     }
 
-    /// The record that says why this node is done.
-    pub(super) fn record(&self) -> Option<Arc<Record>> {
-        if self.is_done() { self.settled_record() } else { None }
-    }
-
-    /// The record of a node that is settled, though perhaps not done yet.
-    pub(super) fn settled_record(&self) -> Option<Arc<Record>> {
-        self.lineage()
-            .find(|node| node.state.load(Ordering::Acquire) & OWN != 0)
-            .and_then(|node| node.links.lock().watch.as_ref()?.record.clone())
+    pub(super) fn deadline_set_at(&self) -> &'static Location<'static> {
+        self.fixed.as_ref().and_then(|fixed| fixed.deadline_set_at).unwrap_or(self.made_at)
     }
 
     /// The names from the root to here.
@@ -251,7 +251,7 @@ impl Node {
         {
             let mut links = parent.links.lock();
             if !unlinked() {
-                links.kids.remove(self.place.load(Ordering::Relaxed));
+                links.family.remove(self.place.load(Ordering::Relaxed));
             }
         }
         let Some(fixed) = &self.fixed else { return };
@@ -259,7 +259,7 @@ impl Node {
             if !more.unlinked.load(Ordering::Acquire) {
                 let mut links = more.node.links.lock();
                 if !more.unlinked.load(Ordering::Acquire) {
-                    links.kids.remove(more.place.load(Ordering::Relaxed));
+                    links.family.remove(more.place.load(Ordering::Relaxed));
                 }
             }
         }
@@ -278,12 +278,8 @@ impl Node {
                 give(more.node);
             }
         }
-        // The record leads upwards as well.
-        if let Some(watch) = &mut self.links.get_mut().watch
-            && let Some(record) = watch.record.take().and_then(Arc::into_inner)
-            && let Some(parent) = record.parent
-        {
-            give(parent);
+        if let Some(like) = self.links.get_mut().watch.as_mut().and_then(|watch| watch.like.take()) {
+            give(like);
         }
     }
 }
@@ -333,7 +329,42 @@ impl NodeRef {
         if state & CLOSED != 0 {
             return false;
         }
-        keep(links.kids.insert(self.pointer()));
+        keep(links.family.insert(self.pointer()));
         true
+    }
+}
+
+impl NodeRef {
+    /// The nearest node, from here upwards, that has a cause of its own. The caller knows that this one is settled.
+    fn settled_above(&self) -> Option<&NodeRef> {
+        let mut node = self;
+        while node.state.load(Ordering::Acquire) & OWN == 0 {
+            node = node.parent.as_ref()?;
+        }
+        Some(node)
+    }
+
+    /// Where the completion of this settled node began.
+    pub(super) fn origin(&self) -> Option<NodeRef> {
+        let above = self.settled_above()?;
+        let like = above.links.lock().watch.as_ref().and_then(|watch| watch.like.clone());
+        Some(like.unwrap_or_else(|| above.clone()))
+    }
+
+    /// Why this node is done.
+    pub(super) fn completion(&self) -> Option<Completion> {
+        if !self.is_done() {
+            return None;
+        }
+        let above = self.settled_above()?;
+        above.own_completion().or_else(|| above.origin()?.own_completion())
+    }
+
+    fn own_completion(&self) -> Option<Completion> {
+        let links = self.links.lock();
+        let Family::Settled(settlement) = &links.family else { return None };
+        let settlement = settlement.clone();
+        drop(links);
+        Some(Completion::new(self.clone(), settlement, self.settled_at.load(Ordering::Relaxed)))
     }
 }

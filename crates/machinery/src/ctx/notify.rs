@@ -3,7 +3,7 @@
 //! While callbacks run on a thread, completions that they cause on that thread are marked at once, and those who
 //! wait for them are told after the callbacks under way. So a chain of callbacks of any length takes no stack.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
@@ -13,77 +13,80 @@ use crate::sync::thread_local;
 use crate::tramp::Report;
 
 /// Whom one completion has to tell.
+#[derive(Default)]
 pub(super) struct Outbox {
-    origin: NodeRef,
-    pub(super) wakers: Vec<Waker>,
+    pub(super) wakers: Wakers,
     /// Nodes with callbacks, last first.
     pub(super) callbacks: Vec<NodeRef>,
     /// Nodes to be let go of when all is told.
     pub(super) keep: Vec<NodeRef>,
 }
 
+/// Wakers to be woken: nearly always one.
+#[derive(Default)]
+pub(super) struct Wakers {
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Extend<Waker> for Wakers {
+    fn extend<I: IntoIterator<Item = Waker>>(&mut self, wakers: I) {
+        let mut wakers = wakers.into_iter();
+        if self.first.is_none() {
+            self.first = wakers.next();
+        }
+        self.more.extend(wakers);
+    }
+}
+
 thread_local! {
-    /// What to tell after the callbacks that run now; `None` while none runs.
-    static LATER: RefCell<Option<VecDeque<Outbox>>> = const { RefCell::new(None) };
+    /// Whether callbacks or wakers of this library run on this thread.
+    static TELLING: Cell<bool> = const { Cell::new(false) };
+    /// What to tell after those that run now.
+    static LATER: RefCell<VecDeque<(NodeRef, Outbox)>> = const { RefCell::new(VecDeque::new()) };
 }
 
 impl Outbox {
-    pub(super) fn of(origin: &NodeRef) -> Self {
-        Self { origin: origin.clone(), wakers: Vec::new(), callbacks: Vec::new(), keep: Vec::new() }
+    fn is_empty(&self) -> bool {
+        self.wakers.first.is_none() && self.callbacks.is_empty() && self.keep.is_empty()
     }
 
     /// Tells everybody; or, from within a callback, has them told after those under way.
-    pub(super) fn send(self) {
-        if self.wakers.is_empty() && self.callbacks.is_empty() && self.keep.is_empty() {
+    pub(super) fn send(self, origin: &NodeRef) {
+        if self.is_empty() {
             return;
         }
-        // In the destructors of a thread's locals there is no later: it is told straight away.
-        let mut outbox = Some(self);
-        let first = LATER.try_with(|later| {
-            let mut later = later.borrow_mut();
-            match &mut *later {
-                Some(queue) => {
-                    queue.extend(outbox.take());
-                    false
-                }
-                None => {
-                    *later = Some(VecDeque::new());
-                    true
-                }
+        // Where this thread is ending there is no later: everybody is told straight away.
+        if TELLING.try_with(|telling| telling.replace(true)) != Ok(true) {
+            self.tell(origin);
+            while let Ok(Some((origin, outbox))) = LATER.try_with(|later| later.borrow_mut().pop_front()) {
+                outbox.tell(&origin);
             }
-        });
-        if let Some(outbox) = outbox {
-            outbox.tell();
-        }
-        if first != Ok(true) {
+            // Nothing that is left behind may run under the borrow.
+            let _ = TELLING.try_with(|telling| telling.set(false));
             return;
         }
-        loop {
-            let next = LATER.try_with(|later| {
-                let mut later = later.borrow_mut();
-                let next = later.as_mut().and_then(VecDeque::pop_front);
-                if next.is_none() {
-                    *later = None;
-                }
-                next
-            });
-            match next {
-                Ok(Some(outbox)) => outbox.tell(),
-                _ => break,
-            }
+        let mut item = Some((origin.clone(), self));
+        let _ = LATER.try_with(|later| later.borrow_mut().extend(item.take()));
+        if let Some((origin, outbox)) = item {
+            outbox.tell(&origin);
         }
     }
 
     /// Never panics: what user code throws is reported.
-    fn tell(self) {
-        let Self { origin, wakers, callbacks, keep } = self;
-        wake_all(&origin, wakers);
+    fn tell(self, origin: &NodeRef) {
+        let Self { wakers: Wakers { first, more }, callbacks, keep } = self;
+        if let Some(first) = first {
+            contain(origin, "a waker panicked", || first.wake());
+        }
+        if !more.is_empty() {
+            wake_all(origin, more);
+        }
         for node in callbacks.into_iter().rev() {
             node.run_callbacks();
         }
         for node in keep {
-            let mut node = Some(node);
-            contain(&origin, "the drop of what a context held panicked", || drop(node.take()));
+            contain(origin, "the drop of what a context held panicked", || drop(node));
         }
     }
 }

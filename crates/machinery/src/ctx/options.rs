@@ -172,7 +172,7 @@ pub(super) fn make(
         detached: matches!(above, Above::Detached(_)),
     };
     if parent.is_none() && fixed.runtime.is_none() {
-        fixed.runtime = Handle::try_current().ok();
+        fixed.runtime = current_runtime();
     }
     let passed = own.is_some_and(|own| own <= time::now());
     if let Some(own) = own
@@ -195,8 +195,7 @@ pub(super) fn make(
     let node = NodeRef::new(Node::new(name, made_at, parent, Some(Box::new(fixed))));
     node.link();
     if passed {
-        let set_at = options.limit.map_or(made_at, |limit| limit.1);
-        node.complete(Cause::DeadlinePassed, set_at);
+        node.complete(Cause::DeadlinePassed);
     }
     Ok(CtxGuard::new(node))
 }
@@ -205,7 +204,7 @@ pub(super) fn make(
 pub(super) fn make_plain(name: Name, made_at: &'static Location<'static>, above: Above<'_>) -> CtxGuard {
     let fixed = match &above {
         // A root without a runtime needs nothing beyond its name.
-        Above::Nobody => Handle::try_current().ok().map(|runtime| Fixed { runtime: Some(runtime), ..Fixed::default() }),
+        Above::Nobody => current_runtime().map(|runtime| Fixed { runtime: Some(runtime), ..Fixed::default() }),
         Above::Parent(_) => None,
         Above::Detached(_) => Some(Fixed { detached: true, ..Fixed::default() }),
         Above::Linked(_, more) => Some(Fixed {
@@ -229,4 +228,11 @@ pub(super) fn others<'a>(first: &Ctx, others: impl IntoIterator<Item = &'a Ctx>)
         }
     }
     more
+}
+
+/// The runtime that a root is made in. A paused clock is looked for on the way, as roots are few.
+fn current_runtime() -> Option<Handle> {
+    let runtime = Handle::try_current().ok()?;
+    time::look_for_pause();
+    Some(runtime)
 }

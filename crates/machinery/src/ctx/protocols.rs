@@ -71,14 +71,11 @@ impl WaitByCallback for Ctx {
             drop(links);
             return None;
         }
-        Some(links.watch().waiters.insert(waker).into())
+        Some(WaiterId::new(links.add_waiter(waker), 0))
     }
 
     fn remove_waiter(&self, id: WaiterId) {
-        let removed = {
-            let mut links = self.0.links.lock();
-            links.watch.as_mut().and_then(|watch| watch.waiters.remove(id.into()))
-        };
+        let removed = self.0.links.lock().remove_waiter(id.key());
         drop(removed);
     }
 }

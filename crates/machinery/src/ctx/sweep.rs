@@ -11,92 +11,113 @@
 
 #![expect(unsafe_code, reason = "follows the pointers of a parent's list under the parent's lock")]
 
-use std::panic::Location;
-use std::sync::Arc;
-
-use super::completion::{Cause, Record};
-use super::family::NodeRef;
-use super::node::{CLOSED, DONE, KIDS, Links, Node, OWN, UNLINKED, WATCHED, Watch};
+use super::completion::{Cause, Settlement};
+use super::family::{Family, NodeRef};
+use super::node::{CLOSED, DONE, KIDS, Links, Node, OWN, UNLINKED, WATCHED};
 use super::notify::Outbox;
 use crate::sync::atomic::Ordering;
 use crate::sync::{MutexGuard, thread};
+use crate::time::Stamp;
 
 /// The state of a node that nobody watched, when a sweep is over with it.
 const SWEPT: u32 = CLOSED | DONE | UNLINKED;
 
+/// What a node that settles by itself writes down.
+enum Why {
+    Own(Settlement),
+    /// It follows one of several parents.
+    Like(NodeRef),
+}
+
 impl NodeRef {
     /// Completes this node, and answers whether this call was the one. Returns after the callbacks have run.
-    pub(super) fn complete(&self, cause: Cause, location: &'static Location<'static>) -> bool {
-        self.settle(cause, location).map(Outbox::send).is_some()
+    pub(super) fn complete(&self, cause: Cause) -> bool {
+        let mut outbox = Outbox::default();
+        let won = self.settle(cause, &mut outbox);
+        outbox.send(self);
+        won
     }
 
-    /// Claims and marks. The winner has to send what comes back.
-    pub(super) fn settle(&self, cause: Cause, location: &'static Location<'static>) -> Option<Outbox> {
+    /// Claims and marks. The winner has to send the outbox.
+    pub(super) fn settle(&self, cause: Cause, outbox: &mut Outbox) -> bool {
         if self.is_closed() {
-            return None;
+            return false;
         }
-        self.settle_by(&Arc::new(Record::new(self, cause, location)))
-    }
-
-    fn settle_by(&self, record: &Arc<Record>) -> Option<Outbox> {
-        let mut outbox = Outbox::of(self);
-        let mut links = self.links.lock();
-        if !self.claim(&mut links, record) {
-            return None;
-        }
-        if links.kids.is_empty() {
-            if self.mark(links, &mut outbox) {
-                outbox.callbacks.push(self.clone());
-            }
-        } else {
-            drop(links);
-            sweep(self, record, &mut outbox);
-        }
-        Some(outbox)
+        let (at_high, at_low) = Stamp::now().halves();
+        self.settle_by(Why::Own(cause.settlement(at_high)), at_low, outbox)
     }
 
     /// For a fresh node one of whose parents is settled already.
-    pub(super) fn settle_like(&self, parent: &Node) {
-        if let Some(record) = parent.settled_record()
-            && let Some(outbox) = self.settle_by(&record)
-        {
-            outbox.send();
+    pub(super) fn settle_like(&self, parent: &NodeRef) {
+        let mut outbox = Outbox::default();
+        if let Some(origin) = parent.origin() {
+            self.settle_by(Why::Like(origin), 0, &mut outbox);
         }
+        outbox.send(self);
+    }
+
+    fn settle_by(&self, why: Why, at_low: u32, outbox: &mut Outbox) -> bool {
+        let mut links = self.links.lock();
+        let alone = links.family.is_empty();
+        // Where nothing is below, settled and done are one step.
+        let bits = if alone { CLOSED | OWN | DONE } else { CLOSED | OWN };
+        // A reader takes the lock before it looks at what is written down below.
+        if !self.claim(bits) {
+            drop(links);
+            // What the caller gave goes with it, and its drop is user code.
+            drop(why);
+            return false;
+        }
+        self.settled_at.store(at_low, Ordering::Relaxed);
+        let family = match why {
+            Why::Own(settlement) => std::mem::replace(&mut links.family, Family::Settled(settlement)),
+            Why::Like(origin) => {
+                links.watch().like = Some(origin);
+                std::mem::take(&mut links.family)
+            }
+        };
+        if alone {
+            let has_callbacks = outbox.collect(&mut links);
+            drop(links);
+            self.disarm();
+            if has_callbacks {
+                outbox.callbacks.push(self.clone());
+            }
+        } else {
+            let mut steps = vec![Step::Finish(self.clone())];
+            close_kids(self, links, &family, self, &mut steps, outbox);
+            sweep(steps, self, outbox);
+        }
+        true
     }
 }
 
 impl Node {
-    /// Settles this node with a record of its own, unless somebody was first.
-    fn claim(&self, links: &mut Links, record: &Arc<Record>) -> bool {
+    /// Sets `CLOSED` and more, unless somebody was first. The caller holds the lock.
+    fn claim(&self, bits: u32) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             if state & CLOSED != 0 {
                 return false;
             }
             // Against a sweep of the parent, which may claim without this lock.
-            let settled = state | CLOSED | OWN;
-            match self.state.compare_exchange_weak(state, settled, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => break,
+            match self.state.compare_exchange_weak(state, state | bits, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
                 Err(now) => state = now,
             }
         }
-        links.watch().record = Some(Arc::clone(record));
-        true
     }
 
     /// Marks a settled node below which everything is done, and collects whom to tell. Answers whether there are
     /// callbacks.
-    fn mark(&self, mut links: MutexGuard<'_, Links>, outbox: &mut Outbox) -> bool {
-        let mut has_callbacks = false;
-        let mut blocked = Vec::new();
-        if let Some(watch) = &mut links.watch {
-            has_callbacks = outbox.collect(watch);
-            blocked = std::mem::take(&mut watch.blocked);
-        }
+    fn mark(&self, outbox: &mut Outbox) -> bool {
+        let mut links = self.links.lock();
+        let has_callbacks = outbox.collect(&mut links);
+        let blocked = links.watch.as_mut().map(|watch| std::mem::take(&mut watch.blocked));
         // Release: whoever sees it sees the cause.
         self.state.fetch_or(DONE, Ordering::Release);
         drop(links);
-        for thread in blocked {
+        for thread in blocked.into_iter().flatten() {
             thread.unpark();
         }
         self.disarm();
@@ -132,14 +153,15 @@ enum Step {
     Await(NodeRef),
 }
 
-/// Marks what is below `top`, then `top`. No recursion: the depth of a tree is the user's business.
-fn sweep(top: &NodeRef, record: &Arc<Record>, outbox: &mut Outbox) {
-    let mut steps = vec![Step::Descend(top.clone())];
+/// Marks what is below `origin`, then `origin`. No recursion: the depth of a tree is the user's business.
+fn sweep(mut steps: Vec<Step>, origin: &NodeRef, outbox: &mut Outbox) {
     let mut below = Vec::new();
     while let Some(step) = steps.pop() {
         match step {
             Step::Descend(node) => {
-                close_kids(&node, record, &mut below, outbox);
+                let mut links = node.links.lock();
+                let family = std::mem::take(&mut links.family);
+                close_kids(&node, links, &family, origin, &mut below, outbox);
                 steps.push(Step::Finish(node));
                 steps.append(&mut below);
             }
@@ -148,7 +170,7 @@ fn sweep(top: &NodeRef, record: &Arc<Record>, outbox: &mut Outbox) {
                 // Nobody has to be told, unless somebody comes in between.
                 let told = state & WATCHED == 0
                     && node.state.compare_exchange(state, state | DONE, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-                if !told && node.mark(node.links.lock(), outbox) {
+                if !told && node.mark(outbox) {
                     outbox.callbacks.push(node.clone());
                 }
                 outbox.keep_if_owned(node);
@@ -161,13 +183,19 @@ fn sweep(top: &NodeRef, record: &Arc<Record>, outbox: &mut Outbox) {
     }
 }
 
-/// Takes the list of a settled node. Marks those in it that have nothing below them, and adds to `below` what is left.
+/// Goes through what was the list of a settled node, whose lock it is given. Marks those in it that have nothing below
+/// them, and adds to `below` what is left to do.
 ///
 /// A node that is being buried is left alone: nobody will ever look at it, and its burier finds the list empty.
-fn close_kids(parent: &NodeRef, record: &Arc<Record>, below: &mut Vec<Step>, outbox: &mut Outbox) {
-    let mut links = parent.links.lock();
-    let kids = std::mem::take(&mut links.kids);
-    for pointer in kids.iter() {
+fn close_kids(
+    parent: &NodeRef,
+    lock: MutexGuard<'_, Links>,
+    family: &Family,
+    origin: &NodeRef,
+    below: &mut Vec<Step>,
+    outbox: &mut Outbox,
+) {
+    for pointer in family.kids() {
         // SAFETY: it was in the parent's list, whose lock is held, and `UNLINKED` comes last.
         let kid = unsafe { pointer.follow() };
         // SAFETY: as above.
@@ -182,7 +210,7 @@ fn close_kids(parent: &NodeRef, record: &Arc<Record>, below: &mut Vec<Step>, out
         if !kid.more_parents().is_empty() {
             if let Some(kid) = upgrade() {
                 // It cannot find the record by going up, as it does not know along which of its parents.
-                let won = kid.claim(&mut kid.links.lock(), record);
+                let won = kid.follow_origin(origin);
                 kid.set_unlinked(parent);
                 below.push(if won { Step::Descend(kid) } else { Step::Await(kid) });
             }
@@ -193,7 +221,7 @@ fn close_kids(parent: &NodeRef, record: &Arc<Record>, below: &mut Vec<Step>, out
             // Under both locks, nobody else changes the state of a node with one parent.
             let state = kid.state.load(Ordering::Acquire);
             if state & (KIDS | CLOSED) == 0 {
-                let has_callbacks = kid_links.watch.as_mut().is_some_and(|watch| outbox.collect(watch));
+                let has_callbacks = outbox.collect(&mut kid_links);
                 kid.state.store(state | CLOSED | DONE, Ordering::Release);
                 drop(kid_links);
                 kid.disarm();
@@ -212,13 +240,29 @@ fn close_kids(parent: &NodeRef, record: &Arc<Record>, below: &mut Vec<Step>, out
             below.push(if before & CLOSED == 0 { Step::Descend(kid) } else { Step::Await(kid) });
         }
     }
-    drop(links);
+    drop(lock);
+}
+
+impl Node {
+    /// Settles a node with several parents after one of them.
+    fn follow_origin(&self, origin: &NodeRef) -> bool {
+        let mut links = self.links.lock();
+        let won = self.claim(CLOSED | OWN);
+        if won {
+            links.watch().like = Some(origin.clone());
+        }
+        won
+    }
 }
 
 impl Outbox {
     /// Takes whom a node has to tell; answers whether it has callbacks, which stay where they are until they run.
-    fn collect(&mut self, watch: &mut Watch) -> bool {
-        watch.waiters.take_all(&mut self.wakers);
+    fn collect(&mut self, links: &mut Links) -> bool {
+        self.wakers.extend(links.waiter.take());
+        let Some(watch) = &mut links.watch else { return false };
+        if let Some(mut waiters) = watch.waiters.take() {
+            self.wakers.extend(waiters.drain_all());
+        }
         if let Some(drain_waiters) = &mut watch.drain_waiters {
             drain_waiters.take_all(&mut self.wakers);
         }

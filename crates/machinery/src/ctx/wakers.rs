@@ -77,7 +77,7 @@ impl WakerSet {
     }
 
     /// Moves every waker to `out`.
-    pub(crate) fn take_all(&mut self, out: &mut Vec<Waker>) {
+    pub(crate) fn take_all(&mut self, out: &mut impl Extend<Waker>) {
         self.generation = self.generation.wrapping_add(1);
         out.extend(self.first.take());
         if let Some(mut more) = self.more.take() {
