@@ -348,6 +348,7 @@ fn wait() -> Row {
             let root = Ctx::beginning("root");
             let child = root.child("child");
             move |n| {
+                assert!(!root.is_done() && !child.is_done());
                 let mut cx = Context::from_waker(Waker::noop());
                 clock::cpu(|| {
                     for _ in 0..n {
@@ -375,6 +376,7 @@ fn callback() -> Row {
             let root = Ctx::beginning("root");
             let child = root.child("child");
             move |n| {
+                assert!(!root.is_done() && !child.is_done());
                 clock::cpu(|| {
                     for _ in 0..n {
                         let id = child.add_done_callback(|completion| _ = black_box(completion.kind()));

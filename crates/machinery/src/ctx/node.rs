@@ -44,13 +44,15 @@ pub(super) const CLOSED: u32 = 2;
 pub(super) const OWN: u32 = 4;
 /// Has had children.
 pub(super) const KIDS: u32 = 8;
-/// There may be something in `watch`, or the node has several parents or a timer.
+/// There may be something in `watch`, or there is something in `fixed`.
 pub(super) const WATCHED: u32 = 16;
 /// The guard gave the node's lifetime to the parent.
 pub(super) const HANDED: u32 = 32;
 /// Not in the list of the first parent: never was, or its sweep is over.
 pub(super) const UNLINKED: u32 = 64;
 
+/// In this order, so that what completion and waiting touch lies together.
+#[repr(C)]
 pub(crate) struct Node {
     pub(super) count: Count,
     pub(super) state: AtomicU32,
@@ -58,12 +60,12 @@ pub(crate) struct Node {
     place: AtomicU32,
     /// The lower half of when the node was settled by itself. Written once, under its lock.
     pub(super) settled_at: AtomicU32,
+    pub(super) links: Mutex<Links>,
     pub(super) name: Name,
     pub(super) made_at: &'static Location<'static>,
     pub(super) parent: Option<NodeRef>,
     /// What was chosen when the node was made. A plain child has none of it.
     pub(super) fixed: Option<Box<Fixed>>,
-    pub(super) links: Mutex<Links>,
 }
 
 #[derive(Default)]
@@ -137,13 +139,8 @@ impl Node {
         let state = match &fixed {
             None if parent.is_some() => 0,
             None => UNLINKED,
-            Some(fixed) => {
-                let linked = parent.is_some() && !fixed.detached;
-                let plain = fixed.timer.is_none() && fixed.more_parents.is_empty();
-                // Completion has more to do for a node that is not plain than one compare-and-swap.
-                let unlinked = if linked { 0 } else { UNLINKED };
-                unlinked | if plain { 0 } else { WATCHED }
-            }
+            Some(fixed) if parent.is_some() && !fixed.detached => WATCHED,
+            Some(_) => WATCHED | UNLINKED,
         };
         Self {
             count: Count::one(),

@@ -207,7 +207,7 @@ fn close_kids(
                 Err(now) => state = now,
             }
         }
-        if !kid.more_parents().is_empty() {
+        if state & WATCHED != 0 && !kid.more_parents().is_empty() {
             if let Some(kid) = upgrade() {
                 // It cannot find the record by going up, as it does not know along which of its parents.
                 let won = kid.follow_origin(origin);
@@ -272,7 +272,7 @@ impl Outbox {
 
     /// Where this may be the last handle, what the user gave to the node is dropped once nothing is half done.
     fn keep_if_owned(&mut self, node: NodeRef) {
-        if node.fixed.is_some() || node.state.load(Ordering::Relaxed) & WATCHED != 0 {
+        if node.state.load(Ordering::Relaxed) & WATCHED != 0 {
             self.keep.push(node);
         }
     }
