@@ -42,63 +42,87 @@ impl Extend<Waker> for Wakers {
 thread_local! {
     /// Whether callbacks or wakers of this library run on this thread.
     static TELLING: Cell<bool> = const { Cell::new(false) };
+    /// Whether `LATER` has anything; by itself, as a look at a plain cell costs nothing.
+    static HAS_LATER: Cell<bool> = const { Cell::new(false) };
     /// What to tell after those that run now.
     static LATER: RefCell<VecDeque<(NodeRef, Outbox)>> = const { RefCell::new(VecDeque::new()) };
 }
 
 impl Outbox {
     fn is_empty(&self) -> bool {
-        self.wakers.first.is_none() && self.callbacks.is_empty() && self.keep.is_empty()
+        self.wakers.first.is_none() && self.wakers.more.is_empty() && self.callbacks.is_empty() && self.keep.is_empty()
     }
 
     /// Tells everybody; or, from within a callback, has them told after those under way.
-    pub(super) fn send(self, origin: &NodeRef) {
+    #[inline]
+    pub(super) fn send(mut self, origin: &NodeRef) {
         if self.is_empty() {
             return;
         }
         // Where this thread is ending there is no later: everybody is told straight away.
-        if TELLING.try_with(|telling| telling.replace(true)) != Ok(true) {
-            self.tell(origin);
-            while let Ok(Some((origin, outbox))) = LATER.try_with(|later| later.borrow_mut().pop_front()) {
-                outbox.tell(&origin);
-            }
-            // Nothing that is left behind may run under the borrow.
-            let _ = TELLING.try_with(|telling| telling.set(false));
+        if TELLING.try_with(|telling| telling.replace(true)) == Ok(true) {
+            self.send_later(origin);
             return;
         }
+        if let Some(first) = self.wakers.first.take() {
+            contain(origin, "a waker panicked", || first.wake());
+        }
+        if !self.is_empty() {
+            self.tell(origin);
+        }
+        while let Some((origin, mut outbox)) = next_later() {
+            outbox.tell(&origin);
+        }
+        let _ = TELLING.try_with(|telling| telling.set(false));
+    }
+
+    #[cold]
+    fn send_later(self, origin: &NodeRef) {
         let mut item = Some((origin.clone(), self));
-        let _ = LATER.try_with(|later| later.borrow_mut().extend(item.take()));
-        if let Some((origin, outbox)) = item {
+        let queued = LATER.try_with(|later| {
+            later.borrow_mut().extend(item.take());
+            HAS_LATER.set(true);
+        });
+        if queued.is_err()
+            && let Some((origin, mut outbox)) = item
+        {
             outbox.tell(&origin);
         }
     }
 
     /// Never panics: what user code throws is reported.
-    fn tell(self, origin: &NodeRef) {
-        let Self { wakers: Wakers { first, more }, callbacks, keep } = self;
-        if let Some(first) = first {
-            contain(origin, "a waker panicked", || first.wake());
-        }
-        if !more.is_empty() {
-            wake_all(origin, more);
-        }
-        for node in callbacks.into_iter().rev() {
+    fn tell(&mut self, origin: &NodeRef) {
+        wake_all(origin, self.wakers.first.take().into_iter().chain(self.wakers.more.drain(..)));
+        for node in self.callbacks.drain(..).rev() {
             node.run_callbacks();
         }
-        for node in keep {
+        for node in self.keep.drain(..) {
             contain(origin, "the drop of what a context held panicked", || drop(node));
         }
     }
 }
 
+fn next_later() -> Option<(NodeRef, Outbox)> {
+    if !HAS_LATER.try_with(Cell::get).unwrap_or(false) {
+        return None;
+    }
+    let next = LATER.try_with(|later| later.borrow_mut().pop_front()).ok().flatten();
+    if next.is_none() {
+        HAS_LATER.set(false);
+    }
+    next
+}
+
 /// Wakes every one of them, also when one panics.
-pub(super) fn wake_all(origin: &NodeRef, wakers: Vec<Waker>) {
+pub(super) fn wake_all(origin: &NodeRef, wakers: impl IntoIterator<Item = Waker>) {
     let mut wakers = wakers.into_iter();
-    while wakers.len() > 0 {
+    let mut all = false;
+    while !all {
         contain(origin, "a waker panicked", || {
             for waker in wakers.by_ref() {
                 waker.wake();
             }
+            all = true;
         });
     }
 }
