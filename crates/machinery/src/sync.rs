@@ -25,7 +25,7 @@ mod imp {
 
 mod brief;
 
-pub(crate) use brief::BriefMutex;
+pub(crate) use brief::{BriefGuard, BriefMutex};
 pub(crate) use imp::{Condvar, MutexGuard, atomic, thread, thread_local};
 
 /// A mutex that a panic does not poison: every critical section of this library leaves valid data at each step.

@@ -31,7 +31,7 @@ use super::family::{Count, Family, NodeRef, Place};
 use super::wakers::WakerSet;
 use crate::Name;
 use crate::slab::Slab;
-use crate::sync::Mutex;
+use crate::sync::BriefMutex;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::thread::Thread;
 use crate::tramp::Tramp;
@@ -60,7 +60,7 @@ pub(crate) struct Node {
     place: AtomicU32,
     /// The lower half of when the node was settled by itself. Written once, under its lock.
     pub(super) settled_at: AtomicU32,
-    pub(super) links: Mutex<Links>,
+    pub(super) links: BriefMutex<Links>,
     pub(super) name: Name,
     pub(super) made_at: &'static Location<'static>,
     pub(super) parent: Option<NodeRef>,
@@ -151,7 +151,7 @@ impl Node {
             made_at,
             parent,
             fixed,
-            links: Mutex::new(Links::default()),
+            links: BriefMutex::new(Links::default()),
         }
     }
 

@@ -16,7 +16,7 @@ use super::family::{Family, NodeRef};
 use super::node::{CLOSED, DONE, KIDS, Links, Node, OWN, UNLINKED, WATCHED};
 use super::notify::Outbox;
 use crate::sync::atomic::Ordering;
-use crate::sync::{MutexGuard, thread};
+use crate::sync::{BriefGuard, thread};
 use crate::time::Stamp;
 
 /// The state of a node that nobody watched, when a sweep is over with it.
@@ -189,7 +189,7 @@ fn sweep(mut steps: Vec<Step>, origin: &NodeRef, outbox: &mut Outbox) {
 /// A node that is being buried is left alone: nobody will ever look at it, and its burier finds the list empty.
 fn close_kids(
     parent: &NodeRef,
-    lock: MutexGuard<'_, Links>,
+    lock: BriefGuard<'_, Links>,
     family: &Family,
     origin: &NodeRef,
     below: &mut Vec<Step>,

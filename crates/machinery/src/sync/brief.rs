@@ -1,15 +1,17 @@
 //! A lock for critical sections of a few instructions.
 
 #[cfg(any(machinery_loom, machinery_shuttle))]
-pub(crate) use super::Mutex as BriefMutex;
+pub(crate) use super::{Mutex as BriefMutex, MutexGuard as BriefGuard};
 #[cfg(not(any(machinery_loom, machinery_shuttle)))]
-pub(crate) use imp::BriefMutex;
+pub(crate) use imp::{BriefGuard, BriefMutex};
 
 #[cfg(not(any(machinery_loom, machinery_shuttle)))]
 mod imp {
     use std::time::Duration;
 
     use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+    pub(crate) type BriefGuard<'a, T> = SpinMutexGuard<'a, T>;
 
     /// How long the slow path spins, yields, and then sleeps between its tries.
     const SPINS: u32 = 40;
@@ -27,6 +29,10 @@ mod imp {
     impl<T> BriefMutex<T> {
         pub(crate) const fn new(value: T) -> Self {
             Self(SpinMutex::new(value))
+        }
+
+        pub(crate) fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut()
         }
 
         #[inline]
