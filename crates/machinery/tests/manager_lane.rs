@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use machinery::{Ctx, QueueManagerResult as Fed, queue_manager};
+use machinery::{Ctx, Feed, QueueManagerResult as Fed, queue_manager};
 
 /// Fast for a while, so that calls are batched, and then it waits for the consumer to have seen everything.
 #[tokio::test]
@@ -56,4 +56,27 @@ async fn what_a_fast_source_has_yielded_is_among_what_remains() {
     values.extend(results.remaining().into_iter().filter_map(Fed::into_value));
     assert!(values.iter().copied().eq(0..100), "{values:?}");
     drop(go_on);
+}
+
+/// Each of them yields as many again, without an end.
+fn branching() -> Feed<u32> {
+    Feed::blocking_iter((0..6).map(|at| if at % 2 == 0 { Feed::value(at) } else { branching() }))
+}
+
+#[tokio::test]
+async fn the_stream_ends_after_completion_whatever_the_workers_had_in_their_hands() {
+    for round in 0..300 {
+        let root = Ctx::beginning("lane");
+        let (feeder, mut results) =
+            queue_manager::<u32>(&root).depth_first().max_open(1 + round % 5).blocking_threads(3).build();
+        feeder.add("root", branching());
+        let mut values = 0;
+        while let Some(result) = results.next().await {
+            values += usize::from(matches!(result, Fed::Success { .. }));
+            if values == 1 + round {
+                root.cancel();
+            }
+        }
+        assert!(values > round, "{values} of {round}");
+    }
 }

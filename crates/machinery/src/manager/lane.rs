@@ -445,6 +445,13 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
         let mut children = Vec::new();
         let mut lingered = false;
         loop {
+            if shared.ctx.is_done() {
+                // Whoever brings something once the context is done takes it away again, as the consumer may have looked before.
+                for job in children.drain(..) {
+                    lane.drop_job(&shared, job);
+                }
+                lane.drop_waiting(&shared);
+            }
             let job = {
                 let mut state = lane.state.lock();
                 match lane.pick(&shared, &mut state) {
