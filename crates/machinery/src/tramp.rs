@@ -222,6 +222,24 @@ impl DefaultTramp {
 }
 
 /// An error or an event that reaches nobody by itself, with where it came from.
+///
+/// `Display` shows what happened and the error with its sources; the path, the task and the line are for the
+/// [`Tramp`] to put where its log wants them.
+///
+/// # Examples
+///
+/// ```
+/// use machinery::{Ctx, Name, Report, SharedError};
+/// use std::sync::Arc;
+///
+/// let ctx = Ctx::beginning("app");
+/// let (task, error) = (Name::from("poller"), Arc::new(std::io::Error::other("no route")) as SharedError);
+///
+/// let report = Report::new(&ctx, "gave up").task(&task).error(&error);
+/// assert_eq!(report.to_string(), "gave up: no route");
+/// assert_eq!(report.task_name(), Some("poller"));
+/// report.send();
+/// ```
 pub struct Report<'a> {
     ctx: &'a Ctx,
     what: &'a str,
