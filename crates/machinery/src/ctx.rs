@@ -27,7 +27,7 @@ use tokio::time::Instant;
 pub(crate) use busy::Busy;
 pub use callbacks::{CallbackFinished, CallbackId, Removal};
 pub use completion::{Completion, CompletionKind};
-pub use done::{Done, Drained, Run};
+pub use done::{Completing, Done, Drained, Run};
 pub use guard::{Canceller, Close, CtxGuard};
 pub use options::CtxOptions;
 

@@ -439,13 +439,13 @@ fn wake() -> Row {
                     async move {
                         for (there, back) in there.iter().zip(&see_back) {
                             there.cancel();
-                            back.done().await;
+                            back.await;
                         }
                         there
                     },
                     async move {
                         for (there, back) in see_there.iter().zip(&back) {
-                            there.done().await;
+                            there.await;
                             back.cancel();
                         }
                         back

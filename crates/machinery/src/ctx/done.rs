@@ -48,6 +48,41 @@ pub struct Done {
     place: Option<u32>,
 }
 
+/// Waits for a context that it borrows to complete: what `(&ctx).await` awaits.
+///
+/// Like [`Done`] in everything else, and a little cheaper, as it holds no handle of its own.
+///
+/// # Cancel safety
+///
+/// Cancel safe: it can be dropped or made anew at any time, and nothing is missed, as completion lasts.
+///
+/// # Drop
+///
+/// A waiter that is dropped leaves nothing behind on the context.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use machinery::Ctx;
+///
+/// async fn until_done(ctx: &Ctx) {
+///     println!("{}", ctx.await);
+/// }
+///
+/// let root = Ctx::beginning("app");
+/// root.cancel();
+/// until_done(&root).await;
+/// # }
+/// ```
+#[must_use = "a future does nothing until it is awaited"]
+#[derive(Debug)]
+pub struct Completing<'a> {
+    ctx: &'a Ctx,
+    place: Option<u32>,
+}
+
 /// Waits until a context is done and every task below it has finished its clean-up.
 ///
 /// What [`Ctx::drained`] returns.
@@ -100,30 +135,38 @@ impl Links {
     }
 }
 
-impl Done {
-    pub(super) fn new(ctx: &Ctx) -> Self {
-        Self { node: ctx.0.clone(), place: None }
+impl NodeRef {
+    /// Has `waker` woken by the completion, until which nothing is answered.
+    #[inline]
+    fn poll_done(&self, place: &mut Option<u32>, waker: &Waker) -> Poll<Completion> {
+        if !self.is_done() && self.wait(place, waker) {
+            return Poll::Pending;
+        }
+        match self.completion() {
+            Some(completion) => Poll::Ready(completion),
+            None => Poll::Pending,
+        }
     }
 
-    /// Has `waker` woken by the completion; answers false where there is nothing to wait for any more.
-    fn wait(&mut self, waker: &Waker) -> bool {
-        if let Some(place) = self.place {
-            let mut links = self.node.links.lock();
+    /// Answers false where there is nothing to wait for any more.
+    fn wait(&self, place: &mut Option<u32>, waker: &Waker) -> bool {
+        if let Some(place) = *place {
+            let mut links = self.links.lock();
             if links.waiter_mut(place).is_some_and(|old| old.will_wake(waker)) {
                 return true;
             }
         }
         // The clone and the drop of a waker are user code.
         let waker = waker.clone();
-        let mut links = self.node.links.lock();
-        if !self.node.set_watched() {
+        let mut links = self.links.lock();
+        if !self.set_watched() {
             drop(links);
             return false;
         }
-        let old = match self.place.and_then(|place| links.waiter_mut(place)) {
+        let old = match place.and_then(|place| links.waiter_mut(place)) {
             Some(old) => Some(std::mem::replace(old, waker)),
             None => {
-                self.place = Some(links.add_waiter(waker));
+                *place = Some(links.add_waiter(waker));
                 None
             }
         };
@@ -131,32 +174,52 @@ impl Done {
         drop(old);
         true
     }
+
+    #[inline]
+    fn stop_waiting(&self, place: Option<u32>) {
+        // Completion takes all waiters, and nobody comes after it.
+        if let Some(place) = place
+            && !self.is_done()
+        {
+            let waker = self.links.lock().remove_waiter(place);
+            drop(waker);
+        }
+    }
+}
+
+impl Done {
+    pub(super) fn new(ctx: &Ctx) -> Self {
+        Self { node: ctx.0.clone(), place: None }
+    }
 }
 
 impl Future for Done {
     type Output = Completion;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Completion> {
-        let this = self.get_mut();
-        if !this.node.is_done() && this.wait(cx.waker()) {
-            return Poll::Pending;
-        }
-        match this.node.completion() {
-            Some(completion) => Poll::Ready(completion),
-            None => Poll::Pending,
-        }
+        let Self { node, place } = self.get_mut();
+        node.poll_done(place, cx.waker())
     }
 }
 
 impl Drop for Done {
     fn drop(&mut self) {
-        // Completion takes all waiters, and nobody comes after it.
-        if let Some(place) = self.place
-            && !self.node.is_done()
-        {
-            let waker = self.node.links.lock().remove_waiter(place);
-            drop(waker);
-        }
+        self.node.stop_waiting(self.place);
+    }
+}
+
+impl Future for Completing<'_> {
+    type Output = Completion;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Completion> {
+        let Self { ctx, place } = self.get_mut();
+        ctx.0.poll_done(place, cx.waker())
+    }
+}
+
+impl Drop for Completing<'_> {
+    fn drop(&mut self) {
+        self.ctx.0.stop_waiting(self.place);
     }
 }
 
@@ -226,12 +289,12 @@ impl IntoFuture for Ctx {
     }
 }
 
-impl IntoFuture for &Ctx {
+impl<'a> IntoFuture for &'a Ctx {
     type Output = Completion;
-    type IntoFuture = Done;
+    type IntoFuture = Completing<'a>;
 
-    fn into_future(self) -> Done {
-        self.done()
+    fn into_future(self) -> Completing<'a> {
+        Completing { ctx: self, place: None }
     }
 }
 
