@@ -10,6 +10,7 @@ mod context;
 pub(crate) mod curves;
 mod fan;
 mod fanin;
+mod generator;
 mod pair;
 mod queue;
 mod source;
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Vec<Row> {
     rows.extend(threads::rows());
     rows.extend(fanin::rows());
     rows.extend(tick::rows());
+    rows.extend(generator::rows());
     rows
 }
 
