@@ -27,7 +27,7 @@ use tokio::time::Instant;
 pub(crate) use busy::Busy;
 pub use callbacks::{CallbackFinished, CallbackId, Removal};
 pub use completion::{Completion, CompletionKind};
-pub use done::{Completing, Done, Drained, Run};
+pub use done::{Completed, Completing, Done, Drained, Run};
 pub use guard::{Canceller, Close, CtxGuard};
 pub use options::CtxOptions;
 
@@ -260,6 +260,28 @@ impl Ctx {
     /// Cancel safe; see [`Done`].
     pub fn done(&self) -> Done {
         Done::new(self)
+    }
+
+    /// Waits for the completion and gives nothing: it fits `with_graceful_shutdown` of axum and its like of hyper and
+    /// tonic as it stands.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; see [`Done`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::future::{Future, IntoFuture};
+    /// # struct Serve;
+    /// # impl Serve { fn with_graceful_shutdown(self, _: impl Future<Output = ()> + Send + 'static) {} }
+    /// # mod axum { pub fn serve(_: (), _: ()) -> super::Serve { super::Serve } }
+    /// # let (listener, router) = ((), ());
+    /// let root = machinery::Ctx::beginning("app");
+    /// let serving = axum::serve(listener, router).with_graceful_shutdown(root.completed());
+    /// ```
+    pub fn completed(&self) -> Completed {
+        Completed::new(self)
     }
 
     /// Waits until the context is done and every task below it has finished its clean-up.

@@ -36,6 +36,9 @@ pub use generator::{AsyncGenerator, stop_async_generator};
 pub mod holder;
 pub use holder::{TaskHolder, Tasks, task_holder};
 
+#[cfg(feature = "tokio-util")]
+pub mod interop;
+
 pub mod manager;
 pub use manager::{
     Added, Feed, IntoFeed, QueueFeeder, QueueInput, QueueManagerResult, Sources, Streamer, queue_manager,

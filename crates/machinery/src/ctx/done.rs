@@ -280,6 +280,45 @@ impl fmt::Debug for Drained {
     }
 }
 
+/// Waits for a context to complete, and gives nothing: the signal that servers ask for.
+///
+/// What [`Ctx::completed`] returns.
+///
+/// # Cancel safety
+///
+/// Cancel safe, as [`Done`] is.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use machinery::Ctx;
+///
+/// let root = Ctx::beginning("app");
+/// let signal = root.completed();
+/// root.cancel();
+/// signal.await;
+/// # }
+/// ```
+#[must_use = "a future does nothing until it is awaited"]
+#[derive(Debug)]
+pub struct Completed(Done);
+
+impl Completed {
+    pub(super) fn new(ctx: &Ctx) -> Self {
+        Self(Done::new(ctx))
+    }
+}
+
+impl Future for Completed {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}
+
 impl IntoFuture for Ctx {
     type Output = Completion;
     type IntoFuture = Done;
