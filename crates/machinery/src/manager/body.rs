@@ -13,6 +13,8 @@ use pin_project_lite::pin_project;
 use super::feed::{Given, IntoFeed};
 use crate::SharedError;
 use crate::error::panic_message;
+use crate::task::Adopt;
+use crate::task::work::End;
 
 /// One step of a source.
 pub(crate) enum Step<T> {
@@ -165,6 +167,54 @@ where
         Poll::Ready(Step::Only(ready!(self.project().future.poll(cx)).into_feed().0))
     }
 }
+
+/// A task that was running before it came here.
+pub(crate) struct TaskBody<A> {
+    task: A,
+    stopped: bool,
+}
+
+impl<A> TaskBody<A> {
+    pub(crate) fn new(task: A) -> Self {
+        Self { task, stopped: false }
+    }
+}
+
+impl<T, A> Body<T> for TaskBody<A>
+where
+    A: Adopt<Value: IntoFeed<T>>,
+{
+    fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step<T>> {
+        let this = self.get_mut();
+        Poll::Ready(match ready!(this.task.poll_end(cx)) {
+            End::Value(value) => Step::Only(value.into_feed().0),
+            End::Failed(failure) => Step::Only(Given::Error(failure.error)),
+            End::Panicked(panic) => Step::Only(Given::Error(panic)),
+            // What the manager has stopped itself has no result.
+            End::Cut(_) | End::Stopped if this.stopped => Step::End(None),
+            End::Cut(_) | End::Stopped => Step::Only(Given::Error(Arc::new(TaskWasCancelled))),
+        })
+    }
+
+    fn stop(self: Pin<&mut Self>) -> bool {
+        let this = self.get_mut();
+        this.stopped = true;
+        this.task.stop();
+        true
+    }
+}
+
+/// The failure of a task that somebody else has cancelled.
+#[derive(Debug)]
+struct TaskWasCancelled;
+
+impl fmt::Display for TaskWasCancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the task was cancelled")
+    }
+}
+
+impl std::error::Error for TaskWasCancelled {}
 
 /// A source that has failed for good and still owes its iteration stop.
 pub(crate) struct Ended(pub(crate) Option<SharedError>);

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 
-use super::body::{Body, BoxBody, FnBody, FutureBody, IterBody, StreamBody};
+use super::body::{Body, BoxBody, FnBody, FutureBody, IterBody, StreamBody, TaskBody};
 use super::sources::{Link, QueueInput};
 use crate::error::share;
+use crate::task::Adopt;
 use crate::{Name, SharedError};
 
 /// What a source yields: a value, an error, or a source to go on with.
@@ -127,6 +128,15 @@ impl<T> Feed<T> {
         F: Future<Output: IntoFeed<T>> + Send + 'static,
     {
         Self::source(QueueInput::Future, Place::Spawned, FutureBody { future })
+    }
+
+    /// A task that runs already: a [`Task`](crate::Task), or Tokio's `JoinHandle`.
+    #[doc(alias = "add_task")]
+    pub fn task<A>(task: A) -> Self
+    where
+        A: Adopt<Value: IntoFeed<T>>,
+    {
+        Self::source(QueueInput::Task, Place::Spawned, TaskBody::new(task))
     }
 
     /// A function that may block: it runs on a thread of the runtime's blocking pool.

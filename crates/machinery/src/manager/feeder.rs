@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 
-use super::body::{FnBody, FutureBody, IterBody, StreamBody};
+use super::body::{FnBody, FutureBody, IterBody, StreamBody, TaskBody};
 use super::feed::{Feed, Given, IntoFeed, Place, Sub};
 use super::result::Added;
 use super::shared::{Entry, Shared};
 use super::sources::QueueInput;
 use crate::sync::atomic::Ordering;
+use crate::task::Adopt;
 use crate::{Ctx, Event, Name, NoRuntime, SharedError};
 
 /// Takes sources for a manager, from any thread or task, the sources themselves included.
@@ -164,6 +165,30 @@ where
         self.offer_spawned(name.into(), future, |future| {
             Sub::new(QueueInput::Future, Place::Spawned, FutureBody { future })
         })
+    }
+
+    /// Adds a task that runs already: a [`Task`](crate::Task), or Tokio's `JoinHandle`.
+    ///
+    /// It counts among the running futures, and none waits for it. When the context completes it is cancelled, and the stream of results
+    /// ends only when it has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use machinery::{Ctx, queue_manager};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let root = Ctx::beginning("tasks");
+    /// let (feeder, mut results) = queue_manager::<u32>(&root).build();
+    /// feeder.add_task("elsewhere", tokio::task::spawn_blocking(|| 6 * 7));
+    /// assert_eq!(results.next().await.unwrap().into_value(), Some(42));
+    /// # });
+    /// ```
+    pub fn add_task<A>(&self, name: impl Into<Name>, task: A) -> Added<A>
+    where
+        A: Adopt<Value: IntoFeed<T>>,
+    {
+        self.offer_spawned(name.into(), task, |task| Sub::new(QueueInput::Task, Place::Spawned, TaskBody::new(task)))
     }
 
     /// Adds whatever a [`Feed`] can be: a source with options, or a value.

@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //!
-//! 1. A source is in `fresh` (never stepped), in `begun`, or in the hands of one worker. What a worker's cell holds of a source is
+//! 1. A source is in `fresh` (never stepped), in `begun`, in `cut` (begun, and cut short by a full buffer), or in the hands of one worker. What a worker's cell holds of a source is
 //!    moved to `out` before the source leaves its hands, and the consumer fetches `out` and all cells in one critical section of
 //!    `out`, in that order: so the items of one source stay in order.
 //! 2. `live` counts the sources that have not ended; it goes down after the last item is in a cell, and whoever takes it to zero
@@ -62,10 +62,28 @@ pub(crate) struct Lane<T, C> {
 struct State<T, C> {
     fresh: VecDeque<Job<T, C>>,
     begun: VecDeque<Job<T, C>>,
+    cut: Vec<Job<T, C>>,
     free_cells: Vec<usize>,
     workers: usize,
     parked: Vec<Thread>,
     begun_next: bool,
+}
+
+impl<T, C> State<T, C> {
+    fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.begun.is_empty() && self.cut.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.fresh.len() + self.begun.len() + self.cut.len()
+    }
+
+    fn take_all(&mut self) -> VecDeque<Job<T, C>> {
+        let mut jobs = std::mem::take(&mut self.fresh);
+        jobs.append(&mut self.begun);
+        jobs.extend(self.cut.drain(..));
+        jobs
+    }
 }
 
 struct Job<T, C> {
@@ -74,6 +92,8 @@ struct Job<T, C> {
     context: C,
     /// The source in the consumer's hands that waits until this one has begun.
     resume: Option<u32>,
+    /// How many steps are left of its run.
+    left: usize,
 }
 
 /// Items of one source, in their order.
@@ -98,6 +118,7 @@ impl<T, C> Lane<T, C> {
             state: Mutex::new(State {
                 fresh: VecDeque::new(),
                 begun: VecDeque::new(),
+                cut: Vec::new(),
                 free_cells: (0..max).collect(),
                 workers: 0,
                 parked: Vec::new(),
@@ -167,9 +188,7 @@ impl<T, C> Lane<T, C> {
     pub(crate) fn drop_waiting(&self, shared: &Shared<T, C>) {
         let jobs = {
             let mut state = self.state.lock();
-            let mut jobs = std::mem::take(&mut state.fresh);
-            jobs.append(&mut state.begun);
-            jobs
+            state.take_all()
         };
         for job in jobs {
             self.drop_job(shared, job);
@@ -221,34 +240,30 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
     /// Calls the workers back to what they have left behind.
     pub(crate) fn kick(&self, shared: &Arc<Shared<T, C>>) {
         self.starved.store(false, Ordering::Relaxed);
-        loop {
+        // Somebody for each source, as long as there is anybody.
+        let mut left = self.state.lock().len();
+        while left > 0 {
+            left -= 1;
             let called = self.call(&mut self.state.lock());
             if matches!(called, Called::Nobody) {
                 return;
             }
-            let unparked = matches!(called, Called::Parked(_));
             called.go(shared);
-            if unparked {
-                return;
-            }
         }
     }
 
     /// Finds somebody for the work that lies about.
     fn call(&self, state: &mut State<T, C>) -> Called {
-        if state.fresh.is_empty() && state.begun.is_empty() {
+        if state.is_empty() {
             return Called::Nobody;
         }
         if let Some(thread) = state.parked.pop() {
             return Called::Parked(thread);
         }
-        let busy = state.workers;
-        if busy < self.max && busy < state.fresh.len() + state.begun.len() + busy {
-            if let Some(cell) = state.free_cells.pop() {
-                state.workers += 1;
-                self.note_wanting(state);
-                return Called::Absent(cell);
-            }
+        if let Some(cell) = state.free_cells.pop() {
+            state.workers += 1;
+            self.note_wanting(state);
+            return Called::Absent(cell);
         }
         Called::Nobody
     }
@@ -256,10 +271,13 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
     /// The next source for a worker; under the lock.
     fn pick(&self, shared: &Shared<T, C>, state: &mut State<T, C>) -> Option<Job<T, C>> {
         if self.buffered.load(Ordering::Acquire) >= self.buffer || shared.breaker.is_set() {
-            if !state.fresh.is_empty() || !state.begun.is_empty() {
+            if !state.is_empty() {
                 self.starved.store(true, Ordering::SeqCst);
             }
             return None;
+        }
+        if let Some(job) = state.cut.pop() {
+            return Some(job);
         }
         if shared.depth_first {
             if !state.fresh.is_empty() && shared.open.take_in_lane() {
@@ -284,10 +302,12 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
         }
         let called = {
             let mut state = self.state.lock();
-            if let Some(job) = job {
-                state.begun.push_back(job);
+            match job {
+                Some(job) if job.left > 0 => state.cut.push(job),
+                Some(job) => state.begun.push_back(job),
+                None => {}
             }
-            let many = children.len() > 1 || !state.begun.is_empty() || !state.fresh.is_empty();
+            let many = children.len() > 1 || !state.is_empty();
             state.fresh.extend(children.drain(..));
             // One source is for the worker that brings it.
             if many { self.call(&mut state) } else { Called::Nobody }
@@ -306,9 +326,12 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
         if let Some(key) = job.resume.take() {
             shared.bell.ring_for(key);
         }
+        if job.left == 0 {
+            job.left = RUN;
+        }
         let mut cx = Context::from_waker(Waker::noop());
         let mut spare = Some(job.context.clone());
-        for _ in 0..RUN {
+        while job.left > 0 {
             if shared.ctx.is_done() {
                 self.flush(cell);
                 self.drop_job(shared, job);
@@ -317,6 +340,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
             if self.buffered.load(Ordering::Relaxed) >= self.buffer || shared.breaker.is_set() {
                 break;
             }
+            job.left -= 1;
             let (given, end) = match guarded(|| job.sub.body.as_mut().step(&mut cx)) {
                 Ok(Poll::Ready(Step::Item(given))) => (Some(given), None),
                 Ok(Poll::Ready(Step::Only(given))) => (Some(given), Some(None)),
@@ -402,7 +426,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
 
 impl<T, C> Job<T, C> {
     fn new(shared: &Shared<T, C>, mut sub: Sub<T>, parent: Option<Sources>, context: C) -> Self {
-        Self { link: shared.link(&mut sub, parent), sub, context, resume: None }
+        Self { link: shared.link(&mut sub, parent), sub, context, resume: None, left: RUN }
     }
 }
 
@@ -515,9 +539,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Worker<T, C> {
         let jobs = {
             let mut state = shared.lane.state.lock();
             self.left(&mut state);
-            let mut jobs = std::mem::take(&mut state.fresh);
-            jobs.append(&mut state.begun);
-            jobs
+            state.take_all()
         };
         for job in jobs {
             let Job { sub, link, context, .. } = job;

@@ -48,6 +48,11 @@ pub(crate) fn now<T: Send + 'static, C: Clone + Send + 'static>(
     results.next().now_or_never()
 }
 
+/// Counts one.
+pub(crate) fn note(count: &AtomicUsize) {
+    count.fetch_add(1, Ordering::SeqCst);
+}
+
 /// A tramp that remembers its reports.
 #[derive(Clone, Default)]
 pub(crate) struct Heard(Arc<Mutex<Vec<String>>>);

@@ -8,7 +8,7 @@ use futures_util::{FutureExt, stream};
 use machinery::{Completion, Ctx, CtxOptions, Feed, QueueManagerResult as Fed, queue_manager};
 use tokio::time::{Instant, sleep};
 
-use super::common::{Alive, Heard, all, now, told};
+use super::common::{Alive, Heard, all, note, now, told};
 
 #[tokio::test(start_paused = true)]
 async fn a_manager_that_never_yielded_anything_stops_when_it_is_finished() {
@@ -185,7 +185,7 @@ async fn the_breaker_lets_no_source_take_a_further_step() {
     let (feeder, mut results) = queue_manager::<u32>(&root).build();
     let steps = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&steps);
-    feeder.add_iter("i", (0..).inspect(move |_| drop(counted.fetch_add(1, Ordering::SeqCst))));
+    feeder.add_iter("i", (0..).inspect(move |_| note(&counted)));
     assert_eq!(told(&results.next().await.unwrap()), "iterator `i`: 0");
     results.breaker().set();
     feeder.add_value("v", 7);
@@ -232,11 +232,8 @@ async fn the_breaker_stops_blocking_sources_and_streams_in_tasks_of_their_own() 
     let (feeder, mut results) = queue_manager::<u32>(&root).blocking_buffer(8).build();
     let steps = Arc::new(AtomicUsize::new(0));
     let (lane, task) = (Arc::clone(&steps), Arc::clone(&steps));
-    feeder.add_blocking_iter("b", (0..).inspect(move |_| drop(lane.fetch_add(1, Ordering::SeqCst))));
-    feeder.add(
-        "s",
-        Feed::stream(stream::iter((0..).inspect(move |_| drop(task.fetch_add(1, Ordering::SeqCst))))).in_own_task(),
-    );
+    feeder.add_blocking_iter("b", (0..).inspect(move |_| note(&lane)));
+    feeder.add("s", Feed::stream(stream::iter((0..).inspect(move |_| note(&task)))).in_own_task());
     let mut yielded = 0;
     for _ in 0..100 {
         drop(results.next().await);
