@@ -47,6 +47,7 @@ struct Slot<T, C> {
     link: Arc<Link>,
     context: C,
     /// Depth first: what goes on once this source has ended, nearest last.
+    #[expect(clippy::box_collection, reason = "most slots have none, and a slot is one cache line")]
     below: Option<Box<Vec<Below<T, C>>>>,
     scheduled: bool,
     end_at_first_error: bool,
@@ -487,7 +488,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         }
         for mut batch in std::mem::take(&mut self.batches) {
             let sources = Sources::link(&batch.link);
-            while let Some(given) = batch.items.next() {
+            for given in batch.items.by_ref() {
                 batch.yielded += 1;
                 match result::of(sources.clone(), given, batch.context.clone()) {
                     Ok(fed) => self.queued.push_back(fed),

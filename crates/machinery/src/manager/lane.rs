@@ -56,8 +56,10 @@ pub(crate) struct Lane<T, C> {
     pulse: Pulse,
     state: Mutex<State<T, C>>,
     out: Mutex<Vec<Batch<T, C>>>,
-    cells: Box<[Mutex<Vec<Batch<T, C>>>]>,
+    cells: Box<[Cell<T, C>]>,
 }
+
+type Cell<T, C> = Mutex<Vec<Batch<T, C>>>;
 
 struct State<T, C> {
     fresh: VecDeque<Job<T, C>>,
@@ -407,7 +409,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
         let context = spare.take().unwrap_or_else(|| job.context.clone());
         *spare = {
             let mut cell = self.cells[cell].lock();
-            let batch = match cell.last_mut() {
+            match cell.last_mut() {
                 Some(batch) if Arc::ptr_eq(&batch.link, &job.link) => {
                     batch.items.extend(given);
                     batch.end = end;
@@ -417,8 +419,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
                     cell.push(Batch { link: Arc::clone(&job.link), context, items: given.into_iter().collect(), end });
                     None
                 }
-            };
-            batch
+            }
         };
         self.pulse.left(shared, self.buffered.load(Ordering::Relaxed) >= self.much);
     }

@@ -105,6 +105,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
     /// # Cancel safety
     ///
     /// A dropped call loses nothing.
+    #[expect(clippy::should_implement_trait, reason = "it is the name that streams have for it")]
     pub fn next(&mut self) -> Next<'_, T, C> {
         Next { streamer: self }
     }
