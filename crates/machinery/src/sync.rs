@@ -20,13 +20,29 @@ mod imp {
 mod imp {
     pub(crate) use loom::sync::{Condvar, Mutex as RawMutex, MutexGuard, atomic};
     pub(crate) use loom::thread;
-    pub(crate) use loom::thread_local;
+
+    /// As the standard library's; loom's own does not know `const` blocks.
+    macro_rules! loom_local {
+        ($($(#[$attribute:meta])* static $name:ident: $kind:ty = const $value:block;)*) => {
+            loom::thread_local! { $($(#[$attribute])* static $name: $kind = $value;)* }
+        };
+    }
+    pub(crate) use loom_local as thread_local;
 }
 
 mod brief;
 
 pub(crate) use brief::{BriefGuard, BriefMutex};
 pub(crate) use imp::{Condvar, MutexGuard, atomic, thread, thread_local};
+
+/// Has loom check that every use of `atomic` happens before this call. For memory that is about to be freed by hand.
+#[cfg(machinery_loom)]
+pub(crate) fn freeing(atomic: &mut atomic::AtomicU32) {
+    atomic.with_mut(|_| ());
+}
+
+#[cfg(not(machinery_loom))]
+pub(crate) const fn freeing(_atomic: &mut atomic::AtomicU32) {}
 
 /// A mutex that a panic does not poison: every critical section of this library leaves valid data at each step.
 #[derive(Debug, Default)]

@@ -24,6 +24,7 @@ use super::completion::Settlement;
 use super::node::Node;
 use crate::slab::Slab;
 use crate::sync::atomic::{AtomicU32, Ordering, fence};
+use crate::sync::freeing;
 
 /// A counted handle to a node.
 pub(crate) struct NodeRef(NonNull<Node>);
@@ -130,6 +131,8 @@ fn bury(node: NonNull<Node>) {
         unsafe { node.as_ref() }.leave_lists();
         // SAFETY: it was made by `NodeRef::new`, and nobody else has access to it any more.
         let mut node = unsafe { Box::from_raw(node.as_ptr()) };
+        freeing(&mut node.state);
+        freeing(&mut node.count.0);
         node.take_parents(|parent| {
             let parent = std::mem::ManuallyDrop::new(parent);
             if release(parent.0) {

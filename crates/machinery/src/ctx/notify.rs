@@ -60,7 +60,7 @@ impl Outbox {
             return;
         }
         // Where this thread is ending there is no later: everybody is told straight away.
-        if TELLING.try_with(|telling| telling.replace(true)) == Ok(true) {
+        if let Ok(true) = TELLING.try_with(|telling| telling.replace(true)) {
             self.send_later(origin);
             return;
         }
@@ -81,7 +81,7 @@ impl Outbox {
         let mut item = Some((origin.clone(), self));
         let queued = LATER.try_with(|later| {
             later.borrow_mut().extend(item.take());
-            HAS_LATER.set(true);
+            HAS_LATER.with(|has| has.set(true));
         });
         if queued.is_err()
             && let Some((origin, mut outbox)) = item
@@ -108,7 +108,7 @@ fn next_later() -> Option<(NodeRef, Outbox)> {
     }
     let next = LATER.try_with(|later| later.borrow_mut().pop_front()).ok().flatten();
     if next.is_none() {
-        HAS_LATER.set(false);
+        HAS_LATER.with(|has| has.set(false));
     }
     next
 }

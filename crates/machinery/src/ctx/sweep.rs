@@ -50,8 +50,10 @@ impl NodeRef {
     /// For a fresh node one of whose parents is settled already.
     pub(super) fn settle_like(&self, parent: &NodeRef) {
         let mut outbox = Outbox::default();
-        if let Some(origin) = parent.origin() {
-            self.settle_by(Why::Like(origin), 0, &mut outbox);
+        let won = parent.origin().is_some_and(|origin| self.settle_by(Why::Like(origin), 0, &mut outbox));
+        if !won {
+            // A sweep of another parent came first, and has not marked it yet, perhaps.
+            self.wait_until_done();
         }
         outbox.send(self);
     }
@@ -221,13 +223,13 @@ fn close_kids(
             // Under both locks, nobody else changes the state of a node with one parent.
             let state = kid.state.load(Ordering::Acquire);
             if state & (KIDS | CLOSED) == 0 {
-                let has_callbacks = outbox.collect(&mut kid_links);
+                if outbox.collect(&mut kid_links) {
+                    // Before `CLOSED`: a guard that sees it leaves the callbacks to this sweep, and lets go.
+                    outbox.callbacks.extend(upgrade());
+                }
                 kid.state.store(state | CLOSED | DONE, Ordering::Release);
                 drop(kid_links);
                 kid.disarm();
-                if has_callbacks {
-                    outbox.callbacks.extend(upgrade());
-                }
                 // Not an addition: after `DONE`, a bit that comes in between means nothing.
                 kid.state.store(state | SWEPT, Ordering::Release);
                 continue;

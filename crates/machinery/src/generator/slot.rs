@@ -148,21 +148,21 @@ impl Entered {
         Y: Send + 'static,
         S: Send + 'static,
     {
-        Self { before: CURRENT.replace(Some(ManuallyDrop::new(slot))) }
+        Self { before: CURRENT.with(|current| current.replace(Some(ManuallyDrop::new(slot)))) }
     }
 
     /// Gives back what [`enter`](Self::enter) took, unless it was lost in a panic that somebody caught.
     #[inline]
     pub(super) fn leave<Y: 'static, S: 'static>(self) -> Option<Box<Slot<Y, S>>> {
         let mut this = ManuallyDrop::new(self);
-        let slot = CURRENT.replace(this.before.take())?;
+        let slot = CURRENT.with(|current| current.replace(this.before.take()))?;
         ManuallyDrop::into_inner(slot).downcast().ok()
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        drop(CURRENT.replace(self.before.take()).map(ManuallyDrop::into_inner));
+        drop(CURRENT.with(|current| current.replace(self.before.take())).map(ManuallyDrop::into_inner));
     }
 }
 
@@ -173,9 +173,9 @@ where
     Y: 'static,
     S: 'static,
 {
-    let mut slot = CURRENT.take()?;
+    let mut slot = CURRENT.with(Cell::take)?;
     let own = slot.downcast_mut::<Slot<Y, S>>().filter(|slot| Arc::ptr_eq(&slot.link, link));
     let answer = own.map(f);
-    CURRENT.set(Some(slot));
+    CURRENT.with(|current| current.set(Some(slot)));
     answer
 }
