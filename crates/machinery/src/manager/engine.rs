@@ -111,7 +111,7 @@ impl<T, C> Engine<T, C> {
 impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     /// Appends what others have put in since the last time.
     pub(crate) fn collect(&mut self, shared: &Arc<Shared<T, C>>) {
-        if !shared.bell.has_news() && !shared.lane.pulse().has_left() {
+        if !shared.bell.has_news() {
             return;
         }
         let more = shared.bell.collect(&mut self.turns);
@@ -471,6 +471,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     /// Moves all that was taken from its source already to `queued`. Sources stay where they are, or are dropped.
     pub(crate) fn take_queued(&mut self, shared: &Arc<Shared<T, C>>, drop_sources: bool) {
         self.collect(shared);
+        // Also what nobody has been called for yet.
+        self.collect_entries(shared);
         let mut kept = VecDeque::new();
         for entry in std::mem::take(&mut self.entries) {
             match entry {

@@ -161,7 +161,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
                 Some(Some(result)) => return Poll::Ready(Some(result)),
                 Some(None) => {}
                 None => {
-                    if self.shared.bell.has_news() || self.shared.lane.pulse().has_left() {
+                    // What blocking sources have left without a call is left to gather.
+                    if self.shared.bell.has_news() {
                         continue;
                     }
                     if self.has_finished() {
