@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
+use futures_core::stream::FusedStream;
 use pin_project_lite::pin_project;
 
 use super::feed::{Given, IntoFeed};
 use crate::SharedError;
 use crate::error::panic_message;
+use crate::generator::{AsyncGenerator, GeneratorError, Items, stop_async_generator};
 use crate::task::Adopt;
 use crate::task::work::End;
 
@@ -35,11 +37,19 @@ pub(crate) trait Body<T>: Send {
         None
     }
 
+    /// What a source that is left half-way still has to do, if that takes its time.
+    fn close(self: Pin<&mut Self>) -> Option<Closing> {
+        None
+    }
+
     /// Asks the source to end early; says whether it wants to be stepped until it has.
     fn stop(self: Pin<&mut Self>) -> bool {
         false
     }
 }
+
+/// The clean-up of a source, with the error that it ends with.
+pub(crate) type Closing = Pin<Box<dyn Future<Output = Result<(), SharedError>> + Send>>;
 
 pub(crate) type BoxBody<T> = Pin<Box<dyn Body<T>>>;
 
@@ -165,6 +175,43 @@ where
 {
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step<T>> {
         Poll::Ready(Step::Only(ready!(self.project().future.poll(cx)).into_feed().0))
+    }
+}
+
+/// A generator, which is closed if it is left half-way.
+pub(crate) struct GeneratorBody<Y: Send + 'static, S: Send + 'static, E>(Option<AsyncGenerator<Y, S, E>>);
+
+impl<Y: Send + 'static, S: Send + 'static, E> GeneratorBody<Y, S, E> {
+    pub(crate) fn new(generator: AsyncGenerator<Y, S, E>) -> Self {
+        Self(Some(generator))
+    }
+}
+
+impl<T, Y, S, E> Body<T> for GeneratorBody<Y, S, E>
+where
+    Y: Send + 'static,
+    S: Send + 'static,
+    E: Items<Item<Y>: IntoFeed<T>> + 'static,
+{
+    fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step<T>> {
+        let Some(generator) = &mut self.get_mut().0 else { return Poll::Ready(Step::End(None)) };
+        Poll::Ready(match ready!(Pin::new(generator).poll_next(cx)) {
+            Some(item) => Step::Item(item.into_feed().0),
+            None => Step::End(None),
+        })
+    }
+
+    fn close(self: Pin<&mut Self>) -> Option<Closing> {
+        let mut generator = self.get_mut().0.take().filter(|generator| !generator.is_terminated())?;
+        Some(Box::pin(async move {
+            match stop_async_generator(&mut generator, None, None).await {
+                // What was thrown in to stop it is no error of its own.
+                Err(error) if error.downcast_ref::<GeneratorError>().is_some_and(GeneratorError::is_cancellation) => {
+                    Ok(())
+                }
+                ended => ended,
+            }
+        }))
     }
 }
 

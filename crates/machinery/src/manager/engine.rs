@@ -5,7 +5,6 @@
 //! between two turns of one source every other source that is ready has at most two.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -15,7 +14,7 @@ use super::feed::{Given, Place, Sub};
 use super::lane::Batch;
 use super::shared::{Entry, Shared};
 use super::sources::{Link, QueueInput, Sources};
-use super::{own, result};
+use super::{own, result, running};
 use crate::SharedError;
 use crate::slab::Slab;
 
@@ -236,7 +235,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 {
                     let ended: BoxBody<T> = Box::pin(Ended(Some(Arc::clone(error))));
                     let body = std::mem::replace(&mut slot.body, ended);
-                    drop_body(shared, body, &slot.link);
+                    drop_body(shared, body, &slot.link, &slot.context);
                 }
                 let sources = Sources::link(&slot.link);
                 let context = slot.context.clone();
@@ -268,7 +267,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 }
                 let ended: BoxBody<T> = Box::pin(Ended(Some(Arc::clone(&panic))));
                 let body = std::mem::replace(&mut slot.body, ended);
-                drop_body(shared, body, &slot.link);
+                drop_body(shared, body, &slot.link, &slot.context);
                 slot.scheduled = true;
                 self.ready.push_back(key);
                 Turn::Yield(Fed::Failure {
@@ -316,7 +315,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             let body = std::mem::replace(&mut sub.body, ended);
             sub.place = Place::Turn;
             let link = shared.link(&mut sub, parent);
-            drop_body(shared, body, &link);
+            drop_body(shared, body, &link, &context);
             let sources = Sources::link(&link);
             sub.link = Some(link);
             if matches!(sub.kind, QueueInput::Iterator | QueueInput::Stream) {
@@ -358,7 +357,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 }
                 return true;
             }
-            let opened = open(shared, sub, parent, key);
+            let opened = open(shared, sub, parent, &context, key);
             if let Some(slot) = self.slots.get_mut(key) {
                 let (body, link, end_at_first_error) = opened;
                 let below = Below::Begun {
@@ -386,7 +385,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     }
 
     fn open_slot(&mut self, shared: &Arc<Shared<T, C>>, sub: Sub<T>, parent: Option<Sources>, context: C) -> u32 {
-        let (body, link, end_at_first_error) = open(shared, sub, parent, 0);
+        let (body, link, end_at_first_error) = open(shared, sub, parent, &context, 0);
         let key = self.slots.insert(Slot {
             body,
             waker: link.waker(),
@@ -433,12 +432,12 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 ((body, waker, link, context, end_at_first_error), false)
             }
             Some(Below::Fresh { sub, parent, context }) => {
-                let (body, link, end_at_first_error) = open(shared, sub, Some(parent), key);
+                let (body, link, end_at_first_error) = open(shared, sub, Some(parent), &context, key);
                 ((body, link.waker(), link, context, end_at_first_error), true)
             }
             None => {
                 let slot = self.slots.remove(key).expect("the source that has just taken its turn");
-                drop_body(shared, slot.body, &slot.link);
+                drop_body(shared, slot.body, &slot.link, &slot.context);
                 self.gave_back(shared);
                 return (Sources::link(&slot.link), slot.context);
             }
@@ -451,7 +450,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         slot.scheduled = true;
         self.ready.push_back(key);
         drop(waker);
-        drop_body(shared, body, &link);
+        drop_body(shared, body, &link, &context);
         if !place_is_used {
             self.gave_back(shared);
         }
@@ -548,11 +547,11 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             drop(guarded(move || drop(waiting)));
         }
         for slot in self.slots.drain_all() {
-            let Slot { body, link, below, .. } = slot;
-            drop_body(shared, body, &link);
+            let Slot { body, link, below, context, .. } = slot;
+            drop_body(shared, body, &link, &context);
             for below in below.into_iter().flat_map(|below| below.into_iter().rev()) {
                 match below {
-                    Below::Begun { body, link, .. } => drop_body(shared, body, &link),
+                    Below::Begun { body, link, context, .. } => drop_body(shared, body, &link, &context),
                     Below::Fresh { sub, .. } => drop(guarded(move || drop(sub))),
                 }
             }
@@ -567,13 +566,14 @@ fn open<T: Send + 'static, C: Clone + Send + 'static>(
     shared: &Arc<Shared<T, C>>,
     mut sub: Sub<T>,
     parent: Option<Sources>,
+    context: &C,
     key: u32,
 ) -> (BoxBody<T>, Arc<Link>, bool) {
     let link = shared.link(&mut sub, parent);
     link.set_key(key);
     let Sub { body, place, end_at_first_error, .. } = sub;
     let body = if place == Place::OwnTask {
-        match own::start(shared, body) {
+        match own::start(shared, &link, context, body) {
             Ok(body) => body,
             Err(no_runtime) => Box::pin(Ended(Some(Arc::new(no_runtime)))),
         }
@@ -583,7 +583,15 @@ fn open<T: Send + 'static, C: Clone + Send + 'static>(
     (body, link, end_at_first_error)
 }
 
-fn drop_body<T, C>(shared: &Shared<T, C>, body: Pin<Box<dyn super::body::Body<T>>>, link: &Arc<Link>) {
+/// Drops a source; what it still has to do is done in a task.
+fn drop_body<T, C>(shared: &Arc<Shared<T, C>>, mut body: BoxBody<T>, link: &Arc<Link>, context: &C)
+where
+    T: Send + 'static,
+    C: Clone + Send + 'static,
+{
+    if let Ok(Some(closing)) = guarded(|| body.as_mut().close()) {
+        running::close(shared, link, context, closing);
+    }
     if let Err(panic) = guarded(move || drop(body)) {
         shared.report("source panicked when it was dropped", &Sources::link(link), Some(&panic));
     }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 
-use super::body::{Body, BoxBody, FnBody, FutureBody, IterBody, StreamBody, TaskBody};
+use super::body::{Body, BoxBody, FnBody, FutureBody, GeneratorBody, IterBody, StreamBody, TaskBody};
 use super::sources::{Link, QueueInput};
 use crate::error::share;
+use crate::generator::{AsyncGenerator, Items};
 use crate::task::Adopt;
 use crate::{Name, SharedError};
 
@@ -128,6 +129,17 @@ impl<T> Feed<T> {
         F: Future<Output: IntoFeed<T>> + Send + 'static,
     {
         Self::source(QueueInput::Future, Place::Spawned, FutureBody { future })
+    }
+
+    /// An async generator, which is closed if the manager stops before it has ended.
+    #[doc(alias = "add_async_generator")]
+    pub fn generator<Y, S, E>(generator: AsyncGenerator<Y, S, E>) -> Self
+    where
+        Y: Send + 'static,
+        S: Send + 'static,
+        E: Items<Item<Y>: IntoFeed<T>> + 'static,
+    {
+        Self::source(QueueInput::Stream, Place::Turn, GeneratorBody::new(generator))
     }
 
     /// A task that runs already: a [`Task`](crate::Task), or Tokio's `JoinHandle`.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 
-use super::body::{FnBody, FutureBody, IterBody, StreamBody, TaskBody};
+use super::body::{FnBody, FutureBody, GeneratorBody, IterBody, StreamBody, TaskBody};
 use super::feed::{Feed, Given, IntoFeed, Place, Sub};
 use super::result::Added;
 use super::shared::{Entry, Shared};
 use super::sources::QueueInput;
+use crate::generator::{AsyncGenerator, Items};
 use crate::sync::atomic::Ordering;
 use crate::task::Adopt;
 use crate::{Ctx, Event, Name, NoRuntime, SharedError};
@@ -164,6 +165,42 @@ where
     {
         self.offer_spawned(name.into(), future, |future| {
             Sub::new(QueueInput::Future, Place::Spawned, FutureBody { future })
+        })
+    }
+
+    /// Adds an async generator, which is polled when its turn comes.
+    ///
+    /// When the context completes before it has ended it is stopped and closed, and the stream of results ends only once its clean-up is
+    /// over. An error that the clean-up ends with is one more failure.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use machinery::{AsyncGenerator, Ctx, queue_manager};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let root = Ctx::beginning("generators");
+    /// let (feeder, mut results) = queue_manager::<u32>(&root).build();
+    /// feeder.add_generator("numbers", AsyncGenerator::new(|mut y| async move {
+    ///     y.yield_(1).await?;
+    ///     Ok(())
+    /// }));
+    /// assert_eq!(results.next().await.unwrap().into_value(), Some(1));
+    /// # });
+    /// ```
+    #[doc(alias = "add_async_generator")]
+    pub fn add_generator<Y, S, E>(
+        &self,
+        name: impl Into<Name>,
+        generator: AsyncGenerator<Y, S, E>,
+    ) -> Added<AsyncGenerator<Y, S, E>>
+    where
+        Y: Send + 'static,
+        S: Send + 'static,
+        E: Items<Item<Y>: IntoFeed<T>> + 'static,
+    {
+        self.offer(name.into(), generator, |generator| {
+            Sub::new(QueueInput::Stream, Place::Turn, GeneratorBody::new(generator))
         })
     }
 

@@ -9,7 +9,9 @@ use tokio::sync::mpsc;
 
 use super::body::{Body, BoxBody, Step, guarded};
 use super::feed::Given;
+use super::running;
 use super::shared::Shared;
+use super::sources::Link;
 use crate::NoRuntime;
 use crate::ctx::{Busy, Done};
 
@@ -17,7 +19,12 @@ use crate::ctx::{Busy, Done};
 const AHEAD: usize = 16;
 
 /// Spawns the task; gives the end that the consumer reads.
-pub(crate) fn start<T, C>(shared: &Arc<Shared<T, C>>, body: BoxBody<T>) -> Result<BoxBody<T>, NoRuntime>
+pub(crate) fn start<T, C>(
+    shared: &Arc<Shared<T, C>>,
+    link: &Arc<Link>,
+    context: &C,
+    body: BoxBody<T>,
+) -> Result<BoxBody<T>, NoRuntime>
 where
     T: Send + 'static,
     C: Clone + Send + 'static,
@@ -30,6 +37,8 @@ where
         steps: Some(steps),
         body: Some(body),
         end: None,
+        link: Arc::clone(link),
+        context: context.clone(),
     };
     drop(crate::spawn::spawn(&shared.ctx, puller.run()));
     Ok(Box::pin(Ahead { items, ended: false }))
@@ -51,6 +60,8 @@ struct Puller<T, C> {
     body: Option<BoxBody<T>>,
     steps: Option<mpsc::Sender<Step<T>>>,
     end: Option<Step<T>>,
+    link: Arc<Link>,
+    context: C,
     counted: Counted<T, C>,
 }
 
@@ -82,6 +93,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Puller<T, C> {
             if last {
                 break;
             }
+        }
+        if let Some(Ok(Some(closing))) = self.body.as_mut().map(|body| guarded(|| body.as_mut().close())) {
+            running::close(&shared, &self.link, &self.context, closing);
         }
         let body = self.body.take();
         drop(guarded(move || drop(body)));

@@ -13,9 +13,9 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use super::body::{BoxBody, Step, guarded};
+use super::body::{BoxBody, Closing, Step, guarded};
 use super::feed::{Given, Sub};
 use super::shared::Shared;
 use super::sources::{Link, QueueInput, Sources};
@@ -242,6 +242,62 @@ impl<T, C> Drop for Run<T, C> {
             one.run.deliver(Given::Error(Arc::new(RuntimeGone)));
             self.shared.running.uncount(&self.shared);
         }
+        self.shared.running.uncount(&self.shared);
+    }
+}
+
+/// Runs the clean-up of a source in a task that is counted.
+pub(crate) fn close<T, C>(shared: &Arc<Shared<T, C>>, link: &Arc<Link>, context: &C, closing: Closing)
+where
+    T: Send + 'static,
+    C: Clone + Send + 'static,
+{
+    shared.running.count();
+    let closer = Closer {
+        closing: Some(closing),
+        link: Arc::clone(link),
+        context: Some(context.clone()),
+        shared: Arc::clone(shared),
+        busy: Some(shared.ctx.busy()),
+    };
+    // Without a runtime the clean-up is dropped, and what was to be cleaned up says so.
+    drop(crate::spawn::spawn(&shared.ctx, closer));
+}
+
+struct Closer<T, C> {
+    closing: Option<Closing>,
+    link: Arc<Link>,
+    context: Option<C>,
+    shared: Arc<Shared<T, C>>,
+    busy: Option<Busy>,
+}
+
+impl<T, C> Unpin for Closer<T, C> {}
+
+impl<T: Send + 'static, C: Clone + Send + 'static> Future for Closer<T, C> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let Some(closing) = &mut this.closing else { return Poll::Ready(()) };
+        let ended = match guarded(|| closing.as_mut().poll(cx)) {
+            Ok(ended) => ready!(ended),
+            Err(panic) => Err(panic),
+        };
+        if let (Err(error), Some(context)) = (ended, this.context.take()) {
+            this.shared.arrive(&this.link, Given::Error(error), context);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<T, C> Drop for Closer<T, C> {
+    fn drop(&mut self) {
+        let closing = self.closing.take();
+        if let Err(panic) = guarded(move || drop(closing)) {
+            self.shared.report("source panicked when it was dropped", &Sources::link(&self.link), Some(&panic));
+        }
+        self.busy = None;
         self.shared.running.uncount(&self.shared);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{FutureExt, stream};
-use machinery::{Completion, Ctx, CtxOptions, Feed, QueueManagerResult as Fed, queue_manager};
+use machinery::{AsyncGenerator, Completion, Ctx, CtxOptions, Feed, QueueManagerResult as Fed, queue_manager};
 use tokio::time::{Instant, sleep};
 
 use super::common::{Alive, Heard, all, note, now, told};
@@ -352,4 +352,63 @@ fn a_runtime_that_goes_away_fails_what_ran_on_it() {
     let said = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(all(&mut results));
     assert_eq!(said.len(), 5 + 2 + 1, "{said:?}");
     assert_eq!(said.iter().filter(|said| said.contains("failed: the runtime was shut down")).count(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn async_generators_are_closed_on_completion_and_waited_for_before_the_stream_ends() {
+    for own_task in [false, true] {
+        let root = Ctx::beginning("root");
+        let (feeder, mut results) = queue_manager::<u32>(&root).build();
+        let generator = |fails: bool| {
+            AsyncGenerator::fallible(move |mut y| async move {
+                for at in 0.. {
+                    if y.yield_(at).await.is_err() {
+                        break;
+                    }
+                }
+                sleep(Duration::from_secs(5)).await;
+                if fails { Err("the goodbye failed".into()) } else { Ok(()) }
+            })
+        };
+        for (name, fails) in [("quiet", false), ("loud", true)] {
+            let feed = Feed::generator(generator(fails));
+            feeder.add(name, if own_task { feed.in_own_task() } else { feed });
+        }
+        for _ in 0..4 {
+            assert!(results.next().await.unwrap().into_value().is_some());
+        }
+        let began = Instant::now();
+        root.cancel();
+        let mut said = all(&mut results).await;
+        said.retain(|said| said.contains("fail") || said.contains("stopped"));
+        assert_eq!(said, ["stopped by the context", "stream `loud`: failed: the goodbye failed"]);
+        assert!(began.elapsed() >= Duration::from_secs(5), "the stream ends once the clean-up is over");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_async_generator_that_is_left_half_way_cleans_up_below_the_context() {
+    let heard = Heard::default();
+    let root = Ctx::beginning_with("root", CtxOptions::new().tramp(heard.clone())).unwrap();
+    let said_goodbye = Arc::new(AtomicUsize::new(0));
+    let (feeder, mut results) = queue_manager::<u32>(&root).build();
+    for strict in [false, true] {
+        let said_goodbye = Arc::clone(&said_goodbye);
+        let feed = Feed::generator(AsyncGenerator::new(move |mut y| async move {
+            while y.yield_(if strict { Err("bad") } else { Ok(1) }).await.is_ok() {}
+            sleep(Duration::from_secs(5)).await;
+            note(&said_goodbye);
+            Ok(())
+        }));
+        feeder.add("generator", if strict { feed.end_at_first_error() } else { feed });
+    }
+    for _ in 0..4 {
+        drop(results.next().await);
+    }
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(said_goodbye.load(Ordering::SeqCst), 1, "the one that was ended at its error");
+    drop(results);
+    root.close().await;
+    assert_eq!(said_goodbye.load(Ordering::SeqCst), 2);
+    assert_eq!(heard.reports(), Vec::<String>::new());
 }
