@@ -272,10 +272,13 @@ impl Ctx {
     /// # Examples
     ///
     /// ```
-    /// # use std::future::{Future, IntoFuture};
-    /// # struct Serve;
-    /// # impl Serve { fn with_graceful_shutdown(self, _: impl Future<Output = ()> + Send + 'static) {} }
-    /// # mod axum { pub fn serve(_: (), _: ()) -> super::Serve { super::Serve } }
+    /// # mod axum {
+    /// #     pub struct Serve;
+    /// #     impl Serve {
+    /// #         pub fn with_graceful_shutdown(self, _: impl Future<Output = ()> + Send + 'static) {}
+    /// #     }
+    /// #     pub fn serve(_: (), _: ()) -> Serve { Serve }
+    /// # }
     /// # let (listener, router) = ((), ());
     /// let root = machinery::Ctx::beginning("app");
     /// let serving = axum::serve(listener, router).with_graceful_shutdown(root.completed());
@@ -352,8 +355,8 @@ impl Ctx {
     /// [`NoRuntime`] where there is none of these.
     pub fn runtime(&self) -> Result<Handle, NoRuntime> {
         self.0
-            .inherited()
-            .find_map(|fixed| fixed.runtime.clone())
+            .home()
+            .map(|home| home.handle.clone())
             .or_else(|| Handle::try_current().ok())
             .ok_or_else(|| NoRuntime { wanted: "spawning", path: self.full_name().into_boxed_str() })
     }

@@ -47,6 +47,22 @@ struct Shared {
     until: Option<Instant>,
 }
 
+/// A runtime that contexts use, with its timers once somebody needs them.
+pub(super) struct Home {
+    pub(super) handle: Handle,
+    timers: OnceLock<Option<Arc<Timers>>>,
+}
+
+impl Home {
+    pub(super) fn new(handle: Handle) -> Self {
+        Self { handle, timers: OnceLock::new() }
+    }
+
+    pub(super) fn timers(&self) -> Option<Arc<Timers>> {
+        self.timers.get_or_init(|| Timers::of(&self.handle)).clone()
+    }
+}
+
 /// A context's place among the timers of its runtime.
 pub(super) struct Timer {
     timers: Arc<Timers>,

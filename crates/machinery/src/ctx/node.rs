@@ -21,12 +21,11 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::task::Waker;
 
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::callbacks::Callbacks;
 use super::completion::Completion;
-use super::deadline::Timer;
+use super::deadline::{Home, Timer};
 use super::family::{Count, Family, NodeRef, Place};
 use super::wakers::WakerSet;
 use crate::Name;
@@ -82,7 +81,8 @@ pub(super) struct Fixed {
     pub(super) prefix: Option<Name>,
     pub(super) tramp: Option<Arc<dyn Tramp>>,
     pub(super) values: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
-    pub(super) runtime: Option<Handle>,
+    /// The runtime, for a root and for whoever chose one.
+    pub(super) home: Option<Box<Home>>,
     /// The earliest instant at which this node can still be pending, where that is not simply the parent's.
     pub(super) deadline: Option<Instant>,
     /// The line that asked for that deadline.
@@ -196,6 +196,11 @@ impl Node {
     /// What was fixed, here and above.
     pub(super) fn inherited(&self) -> impl Iterator<Item = &Fixed> {
         self.lineage().filter_map(|node| node.fixed.as_deref())
+    }
+
+    /// The nearest runtime, from here upwards, that was given to a node or found by a root.
+    pub(super) fn home(&self) -> Option<&Home> {
+        self.inherited().find_map(|fixed| fixed.home.as_deref())
     }
 
     /// The instant at which this node completes at the latest.

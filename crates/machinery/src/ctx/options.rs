@@ -1,6 +1,7 @@
 //! How contexts are made.
 
 use std::any::{Any, TypeId};
+use std::cell::OnceCell;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::completion::Cause;
-use super::deadline::Timers;
+use super::deadline::{Home, Timers};
 use super::family::NodeRef;
 use super::node::{Fixed, MoreParent, Node};
 use super::{Ctx, CtxGuard};
@@ -152,9 +153,12 @@ pub(super) fn make(
     options: CtxOptions,
 ) -> Result<CtxGuard, NoRuntime> {
     let outer = above.deadline();
+    // Read once, and only where somebody asks.
+    let clock = OnceCell::new();
+    let now = || *clock.get_or_init(time::now);
     let asked = match options.limit {
         Some((Limit::At(deadline), _)) => Some(deadline),
-        Some((Limit::After(timeout), _)) => time::now().checked_add(timeout),
+        Some((Limit::After(timeout), _)) => now().checked_add(timeout),
         None => None,
     };
     // A deadline that does not come before that of a parent needs no timer: the parent brings it.
@@ -164,26 +168,26 @@ pub(super) fn make(
         prefix: options.prefix,
         tramp: options.tramp,
         values: options.values,
-        runtime: options.runtime,
+        home: options.runtime.map(Home::new).map(Box::new),
         deadline: own.or(outer),
         deadline_set_at: options.limit.map(|limit| limit.1),
         timer: None,
         more_parents: Vec::new(),
         detached: matches!(above, Above::Detached(_)),
     };
-    if parent.is_none() && fixed.runtime.is_none() {
-        fixed.runtime = current_runtime();
+    if above.first().is_none() && fixed.home.is_none() {
+        fixed.home = current_home();
     }
-    let passed = own.is_some_and(|own| own <= time::now());
+    let passed = own.is_some_and(|own| own <= now());
     if let Some(own) = own
         && !passed
     {
-        let handle = match (&fixed.runtime, above.first()) {
-            (Some(handle), _) => Some(handle.clone()),
-            (None, Some(ctx)) => ctx.runtime().ok(),
-            (None, None) => None,
+        let home = fixed.home.as_deref().or_else(|| above.first()?.0.home());
+        let timers = match home {
+            Some(home) => home.timers(),
+            None => Handle::try_current().ok().and_then(|handle| Timers::of(&handle)),
         };
-        let timers = handle.as_ref().and_then(Timers::of).ok_or_else(|| NoRuntime {
+        let timers = timers.ok_or_else(|| NoRuntime {
             wanted: "a deadline",
             path: above.first().map_or_else(|| name.to_string(), Ctx::full_name).into_boxed_str(),
         })?;
@@ -204,7 +208,7 @@ pub(super) fn make(
 pub(super) fn make_plain(name: Name, made_at: &'static Location<'static>, above: Above<'_>) -> CtxGuard {
     let fixed = match &above {
         // A root without a runtime needs nothing beyond its name.
-        Above::Nobody => current_runtime().map(|runtime| Fixed { runtime: Some(runtime), ..Fixed::default() }),
+        Above::Nobody => current_home().map(|home| Fixed { home: Some(home), ..Fixed::default() }),
         Above::Parent(_) => None,
         Above::Detached(_) => Some(Fixed { detached: true, ..Fixed::default() }),
         Above::Linked(_, more) => Some(Fixed {
@@ -231,8 +235,8 @@ pub(super) fn others<'a>(first: &Ctx, others: impl IntoIterator<Item = &'a Ctx>)
 }
 
 /// The runtime that a root is made in. A paused clock is looked for on the way, as roots are few.
-fn current_runtime() -> Option<Handle> {
+fn current_home() -> Option<Box<Home>> {
     let runtime = Handle::try_current().ok()?;
     time::look_for_pause();
-    Some(runtime)
+    Some(Box::new(Home::new(runtime)))
 }
