@@ -266,7 +266,7 @@ impl Tasks {
     pub fn held(&self) -> Vec<HeldTask> {
         let now = time::now();
         let core = self.shared.core.lock();
-        let running = core.tasks.iter().filter(|(_, entry)| !entry.settled);
+        let running = core.tasks.iter().filter(|(_, entry)| !entry.is_settled());
         running
             .map(|(_, entry)| HeldTask::new(entry.name.clone(), entry.location, self.shared.age(entry, now)))
             .collect()

@@ -43,11 +43,26 @@ impl<T> Slab<T> {
     pub(crate) fn remove(&mut self, key: u32) -> Option<T> {
         let value = self.slots.get_mut(key as usize)?.take()?;
         self.free.push(key);
+        self.give_back();
+        Some(value)
+    }
+
+    /// Drops the value where it lies, which is cheaper than [`remove`](Self::remove).
+    pub(crate) fn free(&mut self, key: u32) {
+        if let Some(slot) = self.slots.get_mut(key as usize)
+            && slot.is_some()
+        {
+            *slot = None;
+            self.free.push(key);
+            self.give_back();
+        }
+    }
+
+    fn give_back(&mut self) {
         if self.free.len() == self.slots.len() && self.slots.len() > 32 {
             // The high-water mark of a burst is given back once the burst is over.
             *self = Self::new();
         }
-        Some(value)
     }
 
     pub(crate) fn get(&self, key: u32) -> Option<&T> {

@@ -147,6 +147,21 @@ impl CtxGuard {
     }
 }
 
+impl CtxGuard {
+    /// The guard in one word. Whoever holds it has to [`end`](Canceller::end) the context.
+    pub(crate) fn into_canceller(mut self) -> Canceller {
+        self.owns = false;
+        self.canceller()
+    }
+}
+
+impl Canceller {
+    /// What the drop of the guard would have done.
+    pub(crate) fn end(self) {
+        drop(CtxGuard::new(self.0));
+    }
+}
+
 impl Deref for CtxGuard {
     type Target = Ctx;
 

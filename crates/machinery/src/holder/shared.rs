@@ -90,6 +90,8 @@ pub(crate) struct Shared {
 
 pub(super) struct Core {
     pub(super) tasks: Slab<Entry>,
+    /// What only some entries have, at the same keys; as long as the last of these needs.
+    more: Vec<More>,
     pub(super) running: usize,
     /// How many of the running have an order of their own.
     singled: usize,
@@ -110,20 +112,33 @@ pub(crate) enum Abort {
     HolderDropped,
 }
 
+/// What every task has. A task that ends at its first poll touches nothing else, so this is half a cache line.
 pub(super) struct Entry {
     pub(super) name: Name,
     pub(super) location: &'static Location<'static>,
-    /// Of the Tokio task, once it has been pending.
-    waker: Option<Waker>,
-    guard: Option<CtxGuard>,
-    pub(super) extra: Option<Box<Extra>>,
     /// When it was first pending, as [`stamp`] writes it; zero before.
     since: u32,
     handles: u16,
     order: Order,
-    pub(super) settled: bool,
-    silent: bool,
-    pub(super) unread: bool,
+    flags: u8,
+}
+
+/// Bits of `Entry::flags`.
+const SETTLED: u8 = 1;
+/// Its error waits for whoever awaits it.
+const SILENT: u8 = 2;
+/// Its error has not been read.
+const UNREAD: u8 = 4;
+/// There is something in `more`.
+const MORE: u8 = 8;
+
+/// What a task has that was pending, has a context of its own, or is looked at.
+#[derive(Default)]
+struct More {
+    /// Of the Tokio task, once it has been pending.
+    waker: Option<Waker>,
+    guard: Option<Canceller>,
+    extra: Option<Box<Extra>>,
 }
 
 /// What only a task has that somebody looks at.
@@ -181,16 +196,64 @@ impl Core {
     pub(super) fn entry(&mut self, key: u32) -> &mut Entry {
         self.tasks.get_mut(key).expect("an entry lives as long as its task and its handles")
     }
+
+    /// What else there is of it, if there is anything.
+    fn more(&mut self, key: u32) -> Option<&mut More> {
+        if self.entry(key).is(MORE) { self.more.get_mut(key as usize) } else { None }
+    }
+
+    fn make_more(&mut self, key: u32) -> &mut More {
+        self.entry(key).flags |= MORE;
+        let at = key as usize;
+        if self.more.len() <= at {
+            self.more.resize_with(at + 1, More::default);
+        }
+        &mut self.more[at]
+    }
+
+    pub(super) fn extra(&mut self, key: u32) -> Option<&mut Extra> {
+        self.more(key)?.extra.as_deref_mut()
+    }
+
+    pub(super) fn make_extra(&mut self, key: u32) -> &mut Extra {
+        self.make_more(key).extra.get_or_insert_default()
+    }
+
+    /// Takes a settled task out, to be dropped once the lock is open.
+    fn remove(&mut self, key: u32) -> (Option<Entry>, Option<More>) {
+        let more = self.more(key).map(std::mem::take);
+        let entry = self.tasks.remove(key);
+        self.give_back();
+        (entry, more)
+    }
+
+    /// The high-water mark of a burst is given back once the burst is over.
+    fn give_back(&mut self) {
+        if self.more.len() > 32 && self.tasks.is_empty() {
+            self.more = Vec::new();
+        }
+    }
+}
+
+impl More {
+    /// There is nobody to tell, and nothing to end.
+    fn is_plain(&self) -> bool {
+        self.guard.is_none() && self.extra.is_none()
+    }
 }
 
 impl Entry {
-    /// The handles may be gone, and there may be nobody to tell.
-    fn is_watched(&self) -> bool {
-        self.handles > 0 || self.extra.is_some() || self.guard.is_some() || self.order != Order::Run
+    fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
     }
 
-    pub(super) fn extra(&mut self) -> &mut Extra {
-        self.extra.get_or_insert_default()
+    pub(super) fn is_settled(&self) -> bool {
+        self.is(SETTLED)
+    }
+
+    /// Its error, if it has one, is known to somebody.
+    pub(super) fn mark_read(&mut self) {
+        self.flags &= !UNREAD;
     }
 }
 
@@ -224,6 +287,7 @@ impl Shared {
             made: time::now(),
             core: Mutex::new(Core {
                 tasks: Slab::new(),
+                more: Vec::new(),
                 running: 0,
                 singled: 0,
                 closed: false,
@@ -277,19 +341,12 @@ impl Shared {
         }
         core.running += 1;
         core.closed = last;
-        Ok(core.tasks.insert(Entry {
-            name,
-            location,
-            waker: None,
-            guard,
-            extra: None,
-            since: 0,
-            handles: 1,
-            order: Order::Run,
-            settled: false,
-            silent,
-            unread: false,
-        }))
+        let flags = if silent { SILENT } else { 0 };
+        let key = core.tasks.insert(Entry { name, location, since: 0, handles: 1, order: Order::Run, flags });
+        if let Some(guard) = guard {
+            core.make_more(key).guard = Some(guard.into_canceller());
+        }
+        Ok(key)
     }
 
     /// What the task has to do. One load where there are no orders.
@@ -307,9 +364,8 @@ impl Shared {
     pub(crate) fn register(&self, key: u32, waker: Waker) -> Order {
         let now = time::now();
         let mut core = self.core.lock();
-        let entry = core.entry(key);
-        entry.waker = Some(waker);
-        entry.since = stamp(now.saturating_duration_since(self.made));
+        core.make_more(key).waker = Some(waker);
+        core.entry(key).since = stamp(now.saturating_duration_since(self.made));
         let orders = self.orders.load(Ordering::Acquire);
         self.order_in(orders, &mut core, key)
     }
@@ -322,7 +378,7 @@ impl Shared {
         let (wakers, after, waiter) = {
             let mut core = self.core.lock();
             core.stopped_at.get_or_insert(now);
-            let wakers: Vec<Waker> = core.tasks.iter().filter_map(|(_, entry)| entry.waker.clone()).collect();
+            let wakers: Vec<Waker> = core.more.iter().filter_map(|more| more.waker.clone()).collect();
             let waiter = core.waiter.take();
             (wakers, core.after(), waiter)
         };
@@ -342,13 +398,15 @@ impl Shared {
         let (waker, canceller, first) = {
             let mut core = self.core.lock();
             let entry = core.entry(key);
-            if entry.settled {
+            if entry.is_settled() {
                 return false;
             }
             let first = entry.order == Order::Run;
             entry.order = entry.order.max(order);
-            let waker = entry.waker.clone();
-            let canceller = entry.guard.as_ref().map(CtxGuard::canceller);
+            let (waker, canceller) = match core.more(key) {
+                Some(more) => (more.waker.clone(), more.guard.clone()),
+                None => (None, None),
+            };
             if first {
                 core.singled += 1;
                 self.orders.fetch_or(TO_SOME, Ordering::AcqRel);
@@ -365,17 +423,21 @@ impl Shared {
     /// The task is over.
     pub(crate) fn settle<V: Send + 'static>(self: &Arc<Self>, key: u32, end: End<V>) {
         let mut core = self.core.lock();
+        let entry = core.entry(key);
+        let plain = entry.handles == 0 && entry.order == Order::Run;
         match end {
-            End::Value(value) if !core.entry(key).is_watched() => {
+            End::Value(value) if plain && core.more(key).is_none_or(|more| more.is_plain()) => {
                 core.running -= 1;
-                let entry = core.tasks.remove(key);
+                if core.entry(key).is(MORE) {
+                    core.more[key as usize].waker = None;
+                }
+                // A name, and a waker of a Tokio task that runs: no user code, and nothing that blocks.
+                core.tasks.free(key);
+                core.give_back();
                 let after = core.after();
                 drop(core);
-                drop(entry);
-                if std::mem::needs_drop::<V>()
-                    && let Err(panic) = contain(|| drop(value))
-                {
-                    Report::new(&self.ctx, "the drop of what a task returned panicked").error(&panic).send();
+                if std::mem::needs_drop::<V>() {
+                    self.drop_unwanted(value);
                 }
                 after.run();
             }
@@ -386,17 +448,32 @@ impl Shared {
         }
     }
 
+    /// Drops what nobody has a handle to.
+    #[inline(never)]
+    fn drop_unwanted<V>(&self, value: V) {
+        if let Err(panic) = contain(|| drop(value)) {
+            Report::new(&self.ctx, "the drop of what a task returned panicked").error(&panic).send();
+        }
+    }
+
     #[cold]
     fn settle_watched<V: Send + 'static>(self: &Arc<Self>, key: u32, end: End<V>) {
         let (name, location, silent, guard, order, abort) = {
             let mut core = self.core.lock();
             let abort = core.abort;
+            // The waker keeps what Tokio has allocated for the task.
+            let (guard, _waker) = match core.more(key) {
+                Some(more) => (more.guard.take(), more.waker.take()),
+                None => (None, None),
+            };
             let entry = core.entry(key);
-            (entry.name.clone(), entry.location, entry.silent, entry.guard.take(), entry.order, abort)
+            (entry.name.clone(), entry.location, entry.is(SILENT), guard, entry.order, abort)
         };
-        let own_done = guard.as_ref().is_some_and(|guard| guard.is_done());
+        let own_done = guard.as_ref().is_some_and(|guard| guard.ctx().is_done());
         // Everything below the task is done before the task is.
-        drop(guard);
+        if let Some(guard) = guard {
+            guard.end();
+        }
 
         let stopped = own_done || order != Order::Run || self.orders.load(Ordering::Acquire) & TO_ALL != 0;
         let why = match end {
@@ -429,8 +506,7 @@ impl Shared {
             Ok(value) => {
                 let watched = {
                     let mut core = self.core.lock();
-                    let entry = core.entry(key);
-                    entry.handles > 0 || entry.extra.as_ref().is_some_and(|extra| !extra.callbacks.is_empty())
+                    core.entry(key).handles > 0 || core.extra(key).is_some_and(|extra| !extra.callbacks.is_empty())
                 };
                 if watched {
                     Settled::Value(Box::new(value))
@@ -445,19 +521,16 @@ impl Shared {
             let mut core = self.core.lock();
             core.cut += usize::from(cut);
             let entry = core.entry(key);
-            entry.settled = true;
-            entry.unread = unread;
+            entry.flags |= SETTLED | if unread { UNREAD } else { 0 };
             // The callbacks' own view.
             entry.handles += 1;
-            let extra = entry.extra();
+            let extra = core.make_extra(key);
             let old = std::mem::replace(&mut extra.settled, boxed);
             (extra.wakers.take(), extra.awaiting.take(), !extra.callbacks.is_empty(), old)
         };
         drop(old);
-        if let Some(value) = unwanted
-            && let Err(panic) = contain(|| drop(value))
-        {
-            Report::new(&self.ctx, "the drop of what a task returned panicked").error(&panic).send();
+        if let Some(value) = unwanted {
+            self.drop_unwanted(value);
         }
         wake_all(wakers.chain(awaiting));
         if callbacks {
@@ -496,7 +569,7 @@ impl Shared {
         loop {
             let callback = {
                 let mut core = self.core.lock();
-                let extra = core.entry(key).extra();
+                let extra = core.make_extra(key);
                 let next = extra.callbacks.pop_front();
                 extra.callback_running = next.as_ref().map(|next| next.0);
                 next
@@ -522,24 +595,26 @@ impl Shared {
 
     /// One handle less. With the last, what is left of a settled task goes, and an error that nobody read is told.
     pub(crate) fn release(&self, key: u32) {
-        let (entry, awaiting) = {
+        let (left, awaiting) = {
             let mut core = self.core.lock();
             let entry = core.entry(key);
             entry.handles -= 1;
             if entry.handles > 0 {
                 return;
             }
-            if entry.settled {
-                (core.tasks.remove(key), None)
+            if entry.is_settled() {
+                (Some(core.remove(key)), None)
+            } else if entry.is(MORE) {
+                (None, core.extra(key).and_then(|extra| extra.awaiting.take()))
             } else {
-                (None, entry.extra.as_mut().and_then(|extra| extra.awaiting.take()))
+                return;
             }
         };
         drop(awaiting);
-        let Some(entry) = entry else { return };
-        let Some(extra) = entry.extra else { return };
-        if let Settled::Error(error) = &extra.settled
-            && entry.unread
+        if let Some((Some(entry), Some(more))) = left
+            && entry.is(UNREAD)
+            && let Some(extra) = more.extra
+            && let Settled::Error(error) = &extra.settled
         {
             self.report_as("a task failed and nobody read its error", error);
         }
@@ -597,6 +672,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_small() {
-        assert!(size_of::<Option<Entry>>() <= 72);
+        assert_eq!(size_of::<Option<Entry>>(), 32);
+        assert_eq!(size_of::<More>(), 32);
     }
 }

@@ -1,6 +1,5 @@
 //! Spawning one task, with its options.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -65,12 +64,17 @@ impl<'a> TaskBuilder<'a> {
     }
 
     /// Spawns a future, as [`Tasks::add`](super::Tasks::add) does.
+    #[inline]
     pub fn spawn<F>(self, future: F) -> Task<<F::Output as Outcome>::Value>
     where
         F: Future + Send + 'static,
         F::Output: Outcome,
     {
-        self.or_refused(|this| this.try_spawn(future))
+        let (shared, location) = (self.shared, self.location);
+        match self.try_spawn(future) {
+            Ok(task) => task,
+            Err(refused) => refuse(shared, location, refused),
+        }
     }
 
     /// Spawns work with a context, as [`Tasks::add_with`](super::Tasks::add_with) does.
@@ -122,7 +126,7 @@ impl<'a> TaskBuilder<'a> {
     /// Takes over a running task, as [`Tasks::add_task`](super::Tasks::add_task) does.
     pub fn adopt<A: Adopt>(self, task: A) -> Task<A::Value> {
         self.or_refused(|this| {
-            let (place, runtime) = match this.place_on_runtime(None) {
+            let (place, runtime) = match this.place_on_runtime() {
                 Ok(both) => both,
                 // The drop of it stops it.
                 Err((name, reason)) => return Err(Refused { work: Adopted(task), name, reason }),
@@ -136,12 +140,20 @@ impl<'a> TaskBuilder<'a> {
     /// # Errors
     ///
     /// [`Refused`] with the work, if the holder has closed or stopped, its context is done, or there is no runtime.
+    #[inline]
     pub fn try_spawn<F>(self, future: F) -> Result<Task<<F::Output as Outcome>::Value>, Refused<F>>
     where
         F: Future + Send + 'static,
         F::Output: Outcome,
     {
-        match self.place_on_runtime(None) {
+        let shared = self.shared;
+        if let Some(runtime) = shared.runtime_ref() {
+            return match self.reserve_key(None) {
+                Ok(key) => Ok(run(shared, key, |work| crate::spawn::task(runtime, work), Plain { future })),
+                Err((name, reason)) => Err(Refused { work: future, name, reason }),
+            };
+        }
+        match self.place_on_runtime() {
             Ok((place, runtime)) => Ok(place.run(|work| crate::spawn::task(&runtime, work), Plain { future })),
             Err((name, reason)) => Err(Refused { work: future, name, reason }),
         }
@@ -180,20 +192,21 @@ impl<'a> TaskBuilder<'a> {
         }
     }
 
-    fn reserve(self, guard: Option<CtxGuard>) -> Result<Reserved<'a>, (Name, Reason)> {
-        let key = self.shared.reserve(self.name, self.location, self.silent, guard, self.last)?;
-        Ok(Reserved { shared: self.shared, key, started: false })
+    #[inline]
+    fn reserve_key(self, guard: Option<CtxGuard>) -> Result<u32, (Name, Reason)> {
+        self.shared.reserve(self.name, self.location, self.silent, guard, self.last)
     }
 
-    fn place_on_runtime(self, guard: Option<CtxGuard>) -> Result<(Reserved<'a>, Cow<'a, Handle>), (Name, Reason)> {
-        let runtime = match self.shared.runtime_ref() {
-            Some(runtime) => Cow::Borrowed(runtime),
-            None => match self.shared.runtime() {
-                Ok(runtime) => Cow::Owned(runtime),
-                Err(error) => return Err((self.name, Reason::NoRuntime(error))),
-            },
-        };
-        Ok((self.reserve(guard)?, runtime))
+    fn reserve(self, guard: Option<CtxGuard>) -> Result<Reserved<'a>, (Name, Reason)> {
+        let shared = self.shared;
+        Ok(Reserved { shared, key: self.reserve_key(guard)?, started: false })
+    }
+
+    fn place_on_runtime(self) -> Result<(Reserved<'a>, Handle), (Name, Reason)> {
+        match self.shared.runtime() {
+            Ok(runtime) => Ok((self.reserve(None)?, runtime)),
+            Err(error) => Err((self.name, Reason::NoRuntime(error))),
+        }
     }
 
     fn or_refused<T, W>(self, spawn: impl FnOnce(Self) -> Result<Task<T>, Refused<W>>) -> Task<T> {
@@ -230,11 +243,16 @@ struct Reserved<'a> {
 impl Reserved<'_> {
     fn run<J: Job>(mut self, spawn: impl FnOnce(Work<J>), job: J) -> Task<J::Value> {
         self.started = true;
-        let task = Task::held(Arc::clone(self.shared), self.key);
-        // Where this fails, the work settles the task when it is dropped.
-        spawn(Work::new(Arc::clone(self.shared), self.key, job));
-        task
+        run(self.shared, self.key, spawn, job)
     }
+}
+
+#[inline]
+fn run<J: Job>(shared: &Arc<Shared>, key: u32, spawn: impl FnOnce(Work<J>), job: J) -> Task<J::Value> {
+    let task = Task::held(Arc::clone(shared), key);
+    // Where this fails, the work settles the task when it is dropped.
+    spawn(Work::new(Arc::clone(shared), key, job));
+    task
 }
 
 impl Drop for Reserved<'_> {

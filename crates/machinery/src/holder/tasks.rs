@@ -48,6 +48,7 @@ impl Tasks {
     /// On a holder that has closed, and below a context that is done, the work is dropped, which is reported, and the
     /// task is cancelled from the start; [`try_add`](Self::try_add) gives the work back instead.
     #[doc(alias = "add_coroutine")]
+    #[inline]
     #[track_caller]
     pub fn add<F>(&self, name: impl Into<Name>, future: F) -> Task<<F::Output as Outcome>::Value>
     where
@@ -156,6 +157,7 @@ impl Tasks {
     /// .await;
     /// # }
     /// ```
+    #[inline]
     #[track_caller]
     pub fn task(&self, name: impl Into<Name>) -> TaskBuilder<'_> {
         TaskBuilder::new(&self.shared, name.into(), Location::caller())

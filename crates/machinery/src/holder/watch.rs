@@ -26,11 +26,11 @@ impl Shared {
     }
 
     pub(crate) fn is_settled(&self, key: u32) -> bool {
-        self.core.lock().entry(key).settled
+        self.core.lock().entry(key).is_settled()
     }
 
     pub(crate) fn error_of(&self, key: u32) -> Option<TaskError> {
-        match &self.core.lock().entry(key).extra.as_ref()?.settled {
+        match &self.core.lock().extra(key)?.settled {
             Settled::Error(error) => Some(error.clone()),
             _ => None,
         }
@@ -38,7 +38,7 @@ impl Shared {
 
     /// The error of a task that is over is read.
     pub(crate) fn mark_read(&self, key: u32) {
-        self.core.lock().entry(key).unread = false;
+        self.core.lock().entry(key).mark_read();
     }
 
     pub(crate) fn poll_result<T: Send + 'static>(&self, key: u32, cx: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
@@ -46,9 +46,9 @@ impl Shared {
         loop {
             let mut core = self.core.lock();
             let entry = core.entry(key);
-            if entry.settled {
-                entry.unread = false;
-                let extra = entry.extra();
+            if entry.is_settled() {
+                entry.mark_read();
+                let extra = core.make_extra(key);
                 if matches!(&extra.settled, Settled::Lent(thread) if *thread != std::thread::current().id()) {
                     // A callback on another thread clones it at this moment.
                     drop(core);
@@ -72,7 +72,7 @@ impl Shared {
                     }
                 };
             }
-            let awaiting = &mut entry.extra().awaiting;
+            let awaiting = &mut core.make_extra(key).awaiting;
             if awaiting.as_ref().is_some_and(|old| old.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
@@ -93,7 +93,7 @@ impl Shared {
         let me = std::thread::current().id();
         let lent = loop {
             let mut core = self.core.lock();
-            let extra = core.entry(key).extra.as_mut()?;
+            let extra = core.extra(key)?;
             match &extra.settled {
                 Settled::Value(_) => break std::mem::replace(&mut extra.settled, Settled::Lent(me)),
                 Settled::Lent(thread) if *thread != me => {
@@ -113,32 +113,30 @@ impl Shared {
 
     pub(crate) fn add_waiter(&self, key: u32, waker: Waker) -> Option<WaiterId> {
         let mut core = self.core.lock();
-        let entry = core.entry(key);
-        if entry.settled {
+        if core.entry(key).is_settled() {
             drop(core);
             drop(waker);
             return None;
         }
-        Some(entry.extra().wakers.insert(waker).into())
+        Some(core.make_extra(key).wakers.insert(waker).into())
     }
 
     pub(crate) fn remove_waiter(&self, key: u32, id: WaiterId) {
         let removed = {
             let mut core = self.core.lock();
-            core.entry(key).extra.as_mut().and_then(|extra| extra.wakers.remove(id.into()))
+            core.extra(key).and_then(|extra| extra.wakers.remove(id.into()))
         };
         drop(removed);
     }
 
     pub(crate) fn add_callback(self: &Arc<Self>, key: u32, callback: Callback) -> CallbackId {
         let mut core = self.core.lock();
-        let entry = core.entry(key);
-        if entry.settled {
+        if core.entry(key).is_settled() {
             drop(core);
             self.call(key, callback);
             return CallbackId::RUN;
         }
-        let extra = entry.extra();
+        let extra = core.make_extra(key);
         if extra.registry == 0 {
             extra.registry = new_registry();
         }
@@ -151,7 +149,7 @@ impl Shared {
     pub(crate) fn remove_callback(&self, key: u32, id: CallbackId) -> Removal {
         let (removed, running) = {
             let mut core = self.core.lock();
-            let Some(extra) = &mut core.entry(key).extra else {
+            let Some(extra) = core.extra(key) else {
                 return Removal::AlreadyRun;
             };
             let Some(order) = id.order_in(extra.registry) else {
@@ -172,7 +170,7 @@ impl Shared {
 
     pub(crate) fn has_callback(&self, key: u32, id: CallbackId) -> bool {
         let mut core = self.core.lock();
-        let Some(extra) = &core.entry(key).extra else { return false };
+        let Some(extra) = core.extra(key) else { return false };
         id.order_in(extra.registry).is_some_and(|order| extra.callbacks.iter().any(|callback| callback.0 == order))
     }
 }
@@ -187,7 +185,7 @@ struct Back<'a> {
 impl Drop for Back<'_> {
     fn drop(&mut self) {
         if let Some(lent) = self.lent.take() {
-            self.shared.core.lock().entry(self.key).extra().settled = lent;
+            self.shared.core.lock().make_extra(self.key).settled = lent;
         }
     }
 }
