@@ -28,7 +28,7 @@ mod failures;
 mod refused;
 mod scope;
 pub(crate) mod shared;
-mod spawning;
+pub(crate) mod spawning;
 mod tasks;
 mod wait;
 mod watch;

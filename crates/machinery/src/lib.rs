@@ -26,6 +26,7 @@ pub mod apply;
 pub use apply::{find_and_apply_result, noncancelled_results_from_futs};
 
 pub mod background;
+pub use background::{async_as_background, async_as_background_with};
 
 pub mod event;
 pub use event::Event;
@@ -65,6 +66,7 @@ pub mod tick;
 pub use tick::{Tick, Ticker, tick};
 
 pub mod timeout;
+pub use timeout::{async_with_timeout, async_with_timeout_with};
 
 pub mod wait;
 pub use wait::{wait_for_all, wait_for_first};

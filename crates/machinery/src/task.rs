@@ -6,6 +6,7 @@
 //! What it may return is said by [`Outcome`].
 
 pub(crate) mod error;
+pub(crate) mod graced;
 mod outcome;
 mod status;
 pub(crate) mod work;

@@ -6,10 +6,10 @@ use std::pin::pin;
 use std::task::Poll;
 
 use super::failures::{OnFailurePolicy, Policy};
-use super::wait::Grace;
-use super::{HolderBuilder, TaskHolder, Tasks};
+use super::{HolderBuilder, TaskHolder, Tasks, wait};
 use crate::Ctx;
 use crate::task::Fallible;
+use crate::task::graced::Grace;
 
 /// Runs a body that adds tasks, waits until all of them are over, and returns what the body returned.
 ///
@@ -91,7 +91,7 @@ where
     let tasks = holder.handle();
     let returned = {
         let shared = &*holder.tasks.shared;
-        let mut grace = Grace::new(holder.grace);
+        let mut grace = holder.grace.map(|length| Grace::after(&shared.ctx, length));
         let mut body = pin!(body(&tasks));
         poll_fn(|cx| {
             let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx)));
@@ -99,13 +99,8 @@ where
                 Ok(Poll::Ready(returned)) => Poll::Ready(Ok(returned)),
                 Err(panic) => Poll::Ready(Err(panic)),
                 Ok(Poll::Pending) => {
-                    if grace.is_set() {
-                        // The tasks have no more time when the body takes its own.
-                        let waker = cx.waker().clone();
-                        let old = shared.core.lock().waiter.replace(waker);
-                        drop(old);
-                        grace.watch(shared, cx);
-                    }
+                    // The tasks have no more time when the body takes its own.
+                    wait::keep_grace(&mut grace, shared, cx);
                     Poll::Pending
                 }
             }

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use super::refused::Reason;
 use crate::contain::{contain, wake_all};
 use crate::ctx::wakers::WakerSet;
-use crate::ctx::{Busy, Canceller};
+use crate::ctx::{Busy, CallbackId, Canceller};
 use crate::slab::Slab;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU8, Ordering};
@@ -100,6 +100,8 @@ pub(super) struct Core {
     /// Why everything was told to end where it stands.
     abort: Option<Abort>,
     busy: Option<Busy>,
+    /// The callback by which the context stops everything.
+    followed: Option<CallbackId>,
     pub(super) waiter: Option<Waker>,
     pub(super) failures: Vec<TaskError>,
     /// How many tasks the stop has cut.
@@ -173,13 +175,20 @@ pub(super) enum Settled {
 #[derive(Default)]
 struct After {
     waiter: Option<Waker>,
-    busy: Option<Busy>,
+    over: Option<(Busy, Option<CallbackId>)>,
 }
 
 impl After {
-    fn run(self) {
-        wake_all(self.waiter);
-        drop(self.busy);
+    fn run(self, ctx: &Ctx) {
+        if let Some(waiter) = self.waiter {
+            wake_all([waiter]);
+        }
+        if let Some((busy, followed)) = self.over {
+            if let Some(id) = followed {
+                ctx.remove_done_callback(id);
+            }
+            drop(busy);
+        }
     }
 }
 
@@ -189,7 +198,8 @@ impl Core {
             return After::default();
         }
         let over = self.closed || self.stopped_at.is_some();
-        After { waiter: self.waiter.take(), busy: if over { self.busy.take() } else { None } }
+        let over = if over { self.busy.take().map(|busy| (busy, self.followed.take())) } else { None };
+        After { waiter: self.waiter.take(), over }
     }
 
     /// The entry of a task that runs or has a handle, which is what keeps it there.
@@ -294,6 +304,7 @@ impl Shared {
                 stopped_at: None,
                 abort: None,
                 busy: Some(ctx.busy()),
+                followed: None,
                 waiter: None,
                 failures: Vec::new(),
                 cut: 0,
@@ -302,13 +313,14 @@ impl Shared {
     }
 
     /// Stops everything when the context completes.
-    pub(crate) fn follow(self: &Arc<Self>) -> crate::ctx::CallbackId {
+    pub(crate) fn follow(self: &Arc<Self>) {
         let shared = Arc::downgrade(self);
-        self.ctx.add_done_callback(move |_| {
+        let id = self.ctx.add_done_callback(move |_| {
             if let Some(shared) = shared.upgrade() {
                 shared.stop(Order::Stop);
             }
-        })
+        });
+        self.core.lock().followed = Some(id);
     }
 
     pub(crate) fn runtime(&self) -> Result<Handle, crate::NoRuntime> {
@@ -375,17 +387,14 @@ impl Shared {
         let now = time::now();
         // Release: pairs with the load in `order_for`.
         self.orders.fetch_or(order.bits(), Ordering::AcqRel);
-        let (wakers, after, waiter) = {
+        let (wakers, after) = {
             let mut core = self.core.lock();
             core.stopped_at.get_or_insert(now);
             let wakers: Vec<Waker> = core.more.iter().filter_map(|more| more.waker.clone()).collect();
-            let waiter = core.waiter.take();
-            (wakers, core.after(), waiter)
+            (wakers, core.after())
         };
         wake_all(wakers);
-        // It has a grace to watch.
-        wake_all(waiter);
-        after.run();
+        after.run(&self.ctx);
     }
 
     pub(crate) fn abort(&self, why: Abort) {
@@ -439,7 +448,7 @@ impl Shared {
                 if std::mem::needs_drop::<V>() {
                     self.drop_unwanted(value);
                 }
-                after.run();
+                after.run(&self.ctx);
             }
             end => {
                 drop(core);
@@ -553,7 +562,7 @@ impl Shared {
         if let Err(panic) = contain(|| self.release(key)) {
             Report::new(&self.ctx, "the drop of what a task returned panicked").error(&panic).send();
         }
-        after.run();
+        after.run(&self.ctx);
     }
 
     fn cut(&self, order: Order, abort: Option<Abort>) -> Cut {
@@ -639,13 +648,13 @@ impl Shared {
     }
 
     /// Nothing may be added any more.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let after = {
             let mut core = self.core.lock();
             core.closed = true;
             core.after()
         };
-        after.run();
+        after.run(&self.ctx);
     }
 }
 

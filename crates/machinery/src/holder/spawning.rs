@@ -4,12 +4,14 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use super::refused::{Reason, Refused};
 use super::shared::Shared;
 use crate::task::error::{Cut, Why};
+use crate::task::graced::{Grace, Graced};
 use crate::task::work::{Adopted, End, Job, Plain, Told, Work};
 use crate::task::{Adopt, Outcome, Task, TaskError};
 use crate::{Ctx, CtxGuard, Name};
@@ -177,7 +179,34 @@ impl<'a> TaskBuilder<'a> {
         self.told(work, |place, job| place.run(|work| crate::spawn::task(&runtime, work), job))
     }
 
+    /// Like `spawn_with`, with a limit on its clean-up.
+    pub(crate) fn spawn_graced<C, F>(self, work: C, grace: Duration) -> Task<<F::Output as Outcome>::Value>
+    where
+        C: FnOnce(Ctx) -> F,
+        F: Future + Send + 'static,
+        F::Output: Outcome,
+    {
+        let (name, location) = (self.name.clone(), self.location);
+        self.or_refused(|this| {
+            let runtime = match this.shared.runtime() {
+                Ok(runtime) => runtime,
+                Err(error) => return Err(Refused { work, name: this.name, reason: Reason::NoRuntime(error) }),
+            };
+            this.told_as(work, |place, ctx, future| {
+                let grace = Grace::after(&ctx, grace);
+                place.run(|work| crate::spawn::task(&runtime, work), Graced { future, ctx, grace, name, location })
+            })
+        })
+    }
+
     fn told<C, F, T>(self, work: C, run: impl FnOnce(Reserved<'a>, Told<F>) -> Task<T>) -> Result<Task<T>, Refused<C>>
+    where
+        C: FnOnce(Ctx) -> F,
+    {
+        self.told_as(work, |place, _, future| run(place, Told { future }))
+    }
+
+    fn told_as<C, F, T>(self, work: C, run: impl FnOnce(Reserved<'a>, Ctx, F) -> Task<T>) -> Result<Task<T>, Refused<C>>
     where
         C: FnOnce(Ctx) -> F,
     {
@@ -185,8 +214,8 @@ impl<'a> TaskBuilder<'a> {
         let ctx = guard.ctx();
         match self.reserve(Some(guard)) {
             Ok(place) => {
-                let future = work(ctx);
-                Ok(run(place, Told { future }))
+                let future = work(ctx.clone());
+                Ok(run(place, ctx, future))
             }
             Err((name, reason)) => Err(Refused { work, name, reason }),
         }

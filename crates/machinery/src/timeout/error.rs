@@ -1,0 +1,128 @@
+//! Why work with a time limit gave no value.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use crate::task::Failure;
+use crate::{Completion, Ctx, Name, NoRuntime, SharedError};
+
+/// Why work with a time limit gave no value: its own error, its timeout, or the completion of its context.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use machinery::{Ctx, async_with_timeout};
+///
+/// let root = Ctx::beginning("app");
+/// let error = async_with_timeout(&root, "parse", async { "x".parse::<u32>() }).await.unwrap_err();
+/// assert!(!error.is_timeout());
+/// assert!(error.error().unwrap().is::<std::num::ParseIntError>());
+///
+/// root.cancel_because("SIGTERM");
+/// let error = async_with_timeout(&root, "late", async {}).await.unwrap_err();
+/// assert_eq!(error.completion().unwrap().reason(), Some("SIGTERM"));
+/// # }
+/// ```
+pub struct TimeoutError(Box<Inner>);
+
+struct Inner {
+    why: Why,
+    name: Name,
+    ctx: Ctx,
+}
+
+#[derive(Debug)]
+pub(super) enum Why {
+    Timeout(Duration),
+    Supplied(Failure),
+    Completed(Completion),
+    Failed(Failure),
+    NoRuntime(NoRuntime),
+}
+
+impl TimeoutError {
+    pub(super) fn new(why: Why, name: Name, ctx: Ctx) -> Self {
+        Self(Box::new(Inner { why, name, ctx }))
+    }
+
+    /// Whether the timeout passed before the work was done, whatever error was supplied for it.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0.why, Why::Timeout(_) | Why::Supplied(_))
+    }
+
+    /// The completion of the context, if that came before the work was done and before its timeout.
+    #[must_use]
+    pub fn completion(&self) -> Option<&Completion> {
+        match &self.0.why {
+            Why::Completed(completion) => Some(completion),
+            _ => None,
+        }
+    }
+
+    /// The error of the work, or the one that was supplied for a timeout.
+    #[must_use]
+    pub fn error(&self) -> Option<&SharedError> {
+        match &self.0.why {
+            Why::Failed(failure) | Why::Supplied(failure) => Some(failure.error()),
+            _ => None,
+        }
+    }
+
+    /// The name of the type of [`error`](Self::error), where the type says something.
+    #[must_use]
+    pub fn kind(&self) -> Option<&'static str> {
+        match &self.0.why {
+            Why::Failed(failure) | Why::Supplied(failure) => failure.kind(),
+            _ => None,
+        }
+    }
+
+    /// Whether there is no Tokio runtime with a clock, so that the work was not begun.
+    #[must_use]
+    pub fn is_no_runtime(&self) -> bool {
+        matches!(self.0.why, Why::NoRuntime(_))
+    }
+
+    /// The name of the work.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.0.name
+    }
+}
+
+impl fmt::Display for TimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { why, name, ctx } = &*self.0;
+        match why {
+            Why::Timeout(after) => write!(f, "`{name}` of `{}` was not done within {after:?}", ctx.full_name()),
+            Why::Supplied(failure) => fmt::Display::fmt(failure, f),
+            Why::Completed(completion) => write!(f, "`{name}` of `{}` was stopped: {completion}", ctx.full_name()),
+            Why::Failed(failure) => write!(f, "`{name}` of `{}` failed: {failure}", ctx.full_name()),
+            Why::NoRuntime(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl fmt::Debug for TimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { why, name, ctx } = &*self.0;
+        f.debug_struct("TimeoutError").field("name", name).field("ctx", ctx).field("why", why).finish()
+    }
+}
+
+impl Error for TimeoutError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0.why {
+            Why::Timeout(_) => None,
+            // It reads as the supplied error, whose sources these are.
+            Why::Supplied(failure) => failure.error().source(),
+            Why::Failed(failure) => Some(&**failure.error()),
+            Why::Completed(completion) => Some(completion),
+            Why::NoRuntime(error) => Some(error),
+        }
+    }
+}
