@@ -64,7 +64,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
@@ -372,18 +372,26 @@ where
         self.core.bound().map(core::Bound::ctx)
     }
 
+    #[inline(always)]
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<E::Item<Y>>> {
-        Poll::Ready(match ready!(self.core.poll(cx)) {
-            Resumed::Item(item) => Some(E::item(item)),
-            Resumed::Ended(Ok(())) => None,
-            Resumed::Ended(Err(error)) => match E::error(error) {
-                Ok(item) => Some(item),
-                Err(error) => {
-                    self.keep_or_report(error);
-                    None
-                }
-            },
-        })
+        match self.core.poll(cx) {
+            Poll::Ready(Resumed::Item(item)) => Poll::Ready(Some(E::item(item))),
+            Poll::Ready(Resumed::Ended(result)) => Poll::Ready(self.ended(result)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn ended(&mut self, result: Result<(), SharedError>) -> Option<E::Item<Y>> {
+        match result.map_err(E::error) {
+            Ok(()) => None,
+            Err(Ok(item)) => Some(item),
+            Err(Err(error)) => {
+                self.keep_or_report(error);
+                None
+            }
+        }
     }
 
     /// An error of a generator of plain items, which only somebody who throws can hear of.
@@ -404,6 +412,7 @@ where
 {
     type Item = E::Item<Y>;
 
+    #[inline]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<E::Item<Y>>> {
         self.get_mut().poll_item(cx)
     }

@@ -159,11 +159,15 @@ where
     }
 
     /// Lets the body go on until it yields, ends or has to wait.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Resumed<Y>> {
-        if self.bound.is_none() && self.exit.is_none() { self.poll_body(cx) } else { self.poll_watched(cx) }
+        if self.bound.is_some() || self.exit.is_some() {
+            return self.poll_watched(cx);
+        }
+        self.poll_body(cx)
     }
 
+    #[inline(never)]
     fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<Resumed<Y>> {
         loop {
             if let Some(bound) = &self.bound
@@ -191,11 +195,11 @@ where
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Resumed<Y>> {
         // The slot is put back only when there is more to do, so that a body that panics is over.
         let (Some(body), Some(mut slot)) = (&mut self.body, self.slot.take()) else {
-            return Poll::Ready(Resumed::Ended(self.outcome.take().unwrap_or(Ok(()))));
+            return Poll::Ready(self.already_over());
         };
         self.started = true;
         slot.resume(cx.waker());
@@ -218,6 +222,13 @@ where
     }
 
     #[cold]
+    #[inline(never)]
+    fn already_over(&mut self) -> Resumed<Y> {
+        Resumed::Ended(self.outcome.take().unwrap_or(Ok(())))
+    }
+
+    #[cold]
+    #[inline(never)]
     fn over(&mut self, item: Option<Y>, link: &Link<S>, result: Result<(), SharedError>) -> Resumed<Y> {
         self.drop_body();
         let unread = match link.state() {

@@ -55,12 +55,12 @@ impl<S> Link<S> {
         Arc::new(Self { state: AtomicU8::new(ELSEWHERE), answer: Mutex::new(None) })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn state(&self) -> u8 {
         self.state.load(Ordering::Relaxed)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn set_state(&self, state: u8) {
         self.state.store(state, Ordering::Relaxed);
     }
@@ -87,32 +87,32 @@ pub(super) struct Slot<Y, S> {
     link: Arc<Link<S>>,
     /// On its way to the consumer.
     pub(super) item: Option<Y>,
-    /// The waker that the body is polled with, by its addresses.
-    outer: (usize, usize),
+    /// Where the waker lies that the body is being polled with.
+    outer: usize,
     /// The waker that the `yield_` was polled with, where that is another one: something between it and the body
     /// polls it only when it was woken.
     inner: Option<Waker>,
 }
 
-#[inline]
-fn addresses(waker: &Waker) -> (usize, usize) {
-    (waker.data() as usize, std::ptr::from_ref(waker.vtable()) as usize)
+#[inline(always)]
+fn address(waker: &Waker) -> usize {
+    std::ptr::from_ref(waker) as usize
 }
 
 impl<Y, S> Slot<Y, S> {
     pub(super) fn new(link: Arc<Link<S>>) -> Self {
-        Self { link, item: None, outer: (0, 0), inner: None }
+        Self { link, item: None, outer: 0, inner: None }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn link(&self) -> &Link<S> {
         &self.link
     }
 
     /// Before the body is polled: a `yield_` that has no answer yet is asked for the next item.
-    #[inline]
+    #[inline(always)]
     pub(super) fn resume(&mut self, waker: &Waker) {
-        self.outer = addresses(waker);
+        self.outer = address(waker);
         if self.link.state() == STANDS {
             self.link.set_state(NEXT);
         }
@@ -122,17 +122,24 @@ impl<Y, S> Slot<Y, S> {
     }
 
     #[cold]
+    #[inline(never)]
     fn wake_inner(&mut self) {
         if let Some(inner) = self.inner.take() {
             inner.wake();
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn remember(&mut self, waker: &Waker) {
-        if self.outer != addresses(waker) {
-            self.inner = Some(waker.clone());
+        if self.outer != address(waker) {
+            self.remember_inner(waker);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn remember_inner(&mut self, waker: &Waker) {
+        self.inner = Some(waker.clone());
     }
 }
 
@@ -142,7 +149,7 @@ pub(super) struct Entered {
 }
 
 impl Entered {
-    #[inline]
+    #[inline(always)]
     pub(super) fn enter<Y, S>(slot: Box<Slot<Y, S>>) -> Self
     where
         Y: Send + 'static,
@@ -152,7 +159,7 @@ impl Entered {
     }
 
     /// Gives back what [`enter`](Self::enter) took, unless it was lost in a panic that somebody caught.
-    #[inline]
+    #[inline(always)]
     pub(super) fn leave<Y: 'static, S: 'static>(self) -> Option<Box<Slot<Y, S>>> {
         let mut this = ManuallyDrop::new(self);
         let slot = CURRENT.with(|current| current.replace(this.before.take()))?;
@@ -167,7 +174,7 @@ impl Drop for Entered {
 }
 
 /// Uses the slot of the generator that is being polled, if that is the one with this link.
-#[inline]
+#[inline(always)]
 pub(super) fn with_current<Y, S, R>(link: &Arc<Link<S>>, f: impl FnOnce(&mut Slot<Y, S>) -> R) -> Option<R>
 where
     Y: 'static,

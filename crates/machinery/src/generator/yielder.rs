@@ -115,48 +115,66 @@ impl<Y: Send + 'static, S: Send + 'static> Unpin for Yield<'_, Y, S> {}
 impl<Y: Send + 'static, S: Send + 'static> Future for Yield<'_, Y, S> {
     type Output = Result<Option<S>, Thrown>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        match (&this.state, this.yielder.link.state()) {
-            (State::Standing, NEXT) => {
-                this.yielder.link.set_state(ELSEWHERE);
+        let link = &*this.yielder.link;
+        match this.state {
+            State::Standing if link.state() == NEXT => {
+                link.set_state(ELSEWHERE);
                 this.state = State::Over;
                 Poll::Ready(Ok(None))
             }
-            (State::New(_) | State::Standing, ANSWERED) => this.take_answer(),
-            _ => this.hand_over(cx),
+            State::New(_) if link.state() != ANSWERED => this.hand_over(cx),
+            _ => this.poll_rarely(cx),
         }
     }
 }
 
 impl<Y: Send + 'static, S: Send + 'static> Yield<'_, Y, S> {
-    #[inline]
+    #[inline(always)]
     fn hand_over(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<S>, Thrown>> {
-        let link = &self.yielder.link;
-        let mut item = match std::mem::replace(&mut self.state, State::Over) {
-            State::New(item) => Some(item),
-            State::Standing => None,
-            State::Over => panic!("`yield_` was polled after its end"),
-        };
-        let found = with_current::<Y, S, _>(link, |slot| {
+        let Self { yielder, state } = self;
+        let found = with_current::<Y, S, _>(&yielder.link, |slot| {
             slot.remember(cx.waker());
             // An item whose yield was dropped goes first.
-            if slot.item.is_none() && item.is_some() {
-                slot.item = item.take();
-                link.set_state(STANDS);
+            if slot.item.is_none()
+                && let State::New(item) = std::mem::replace(state, State::Standing)
+            {
+                slot.item = Some(item);
+                yielder.link.set_state(STANDS);
             }
         });
         match found {
-            Some(()) => {
-                self.state = item.map_or(State::Standing, State::New);
-                Poll::Pending
-            }
-            None => Poll::Ready(Err(Thrown::new(Kind::Misused.into()))),
+            Some(()) => Poll::Pending,
+            None => self.misused(),
         }
     }
 
     #[cold]
+    #[inline(never)]
+    fn poll_rarely(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<S>, Thrown>> {
+        assert!(!matches!(self.state, State::Over), "`yield_` was polled after its end");
+        if self.yielder.link.state() == ANSWERED {
+            return self.take_answer();
+        }
+        // It was polled without the generator having been.
+        let found = with_current::<Y, S, _>(&self.yielder.link, |slot| slot.remember(cx.waker()));
+        match found {
+            Some(()) => Poll::Pending,
+            None => self.misused(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn misused(&mut self) -> Poll<Result<Option<S>, Thrown>> {
+        self.state = State::Over;
+        Poll::Ready(Err(Thrown::new(Kind::Misused.into())))
+    }
+
+    #[cold]
+    #[inline(never)]
     fn take_answer(&mut self) -> Poll<Result<Option<S>, Thrown>> {
         self.state = State::Over;
         Poll::Ready(match self.yielder.link.take_answer() {
@@ -167,10 +185,21 @@ impl<Y: Send + 'static, S: Send + 'static> Yield<'_, Y, S> {
     }
 }
 
-impl<Y: Send + 'static, S: Send + 'static> Drop for Yield<'_, Y, S> {
-    fn drop(&mut self) {
-        if matches!(self.state, State::Standing) && !self.yielder.link.is_throw_pending() {
+impl<Y: Send + 'static, S: Send + 'static> Yield<'_, Y, S> {
+    #[cold]
+    #[inline(never)]
+    fn abandon(&mut self) {
+        if !self.yielder.link.is_throw_pending() {
             drop(self.yielder.link.take_answer());
+        }
+    }
+}
+
+impl<Y: Send + 'static, S: Send + 'static> Drop for Yield<'_, Y, S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if matches!(self.state, State::Standing) {
+            self.abandon();
         }
     }
 }
