@@ -20,19 +20,19 @@ struct Kept(Arc<Mutex<Vec<String>>>);
 
 impl Tramp for Kept {
     fn log_exception(&self, report: &Report<'_>) {
-        self.0.lock().unwrap().push(format!("{}: {report}", report.ctx().full_name()));
+        self.0.lock().expect("no panic").push(format!("{}: {report}", report.ctx().full_name()));
     }
 }
 
 impl Kept {
     fn root() -> (Self, CtxGuard) {
         let kept = Self::default();
-        let root = Ctx::beginning_with("app", CtxOptions::new().tramp(kept.clone())).unwrap();
+        let root = Ctx::beginning_with("app", CtxOptions::new().tramp(kept.clone())).expect("no deadline");
         (kept, root)
     }
 
     fn reports(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().expect("no panic").clone()
     }
 }
 
@@ -58,8 +58,9 @@ fn rest<T>(queue: &Queue<T>) -> Vec<T> {
 }
 
 fn both_runtimes(test: impl AsyncFn()) {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test());
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test());
+    use tokio::runtime::Builder;
+    Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test());
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime").block_on(test());
 }
 
 #[test]
