@@ -436,6 +436,108 @@ fn scenario_18_only_the_latest_waker_of_a_stream_counts() {
     assert_eq!((old.woken(), new.woken()), (0, 1));
 }
 
+#[test]
+fn a_consumer_in_step_with_its_producer_is_woken_for_every_item() {
+    let root = Ctx::beginning("app");
+    let queue = Queue::new(&root);
+    let (probe, mut stream) = (Probe::new(), queue.stream());
+    let waker = probe.waker();
+    assert!(poll_next(&mut stream, &waker).is_pending());
+    for n in 0..40 {
+        let before = probe.woken();
+        queue.append(n);
+        assert_eq!(probe.woken(), before + 1, "item {n}");
+        assert_eq!(poll_next(&mut stream, &waker), Poll::Ready(Some(n)));
+        assert!(poll_next(&mut stream, &waker).is_pending());
+        if n % 3 == 0 {
+            assert!(poll_next(&mut stream, &waker).is_pending());
+        }
+    }
+}
+
+#[test]
+fn a_consumer_whose_item_was_taken_by_another_is_woken_for_the_next() {
+    let root = Ctx::beginning("app");
+    let queue = Queue::new(&root);
+    let (probe, mut stream) = (Probe::new(), queue.stream());
+    let waker = probe.waker();
+    for n in 0..40 {
+        assert!(poll_next(&mut stream, &waker).is_pending());
+        queue.append(n);
+        assert_eq!(poll_next(&mut stream, &waker), Poll::Ready(Some(n)));
+        // Between two polls of the consumer an item comes and goes, and with it whatever was registered.
+        queue.append(100);
+        assert_eq!(queue.remaining().next(), Some(100));
+        assert!(poll_next(&mut stream, &waker).is_pending());
+        let before = probe.woken();
+        queue.append(n);
+        assert_eq!(probe.woken(), before + 1);
+        assert_eq!(queue.remaining().next(), Some(n));
+    }
+}
+
+#[test]
+fn a_consumer_in_step_that_moves_to_another_task_is_woken_there() {
+    let root = Ctx::beginning("app");
+    let queue = Queue::new(&root);
+    let mut stream = queue.stream();
+    let mut old = Probe::new();
+    assert!(poll_next(&mut stream, &old.waker()).is_pending());
+    for n in 0..20 {
+        queue.append(n);
+        assert_eq!(poll_next(&mut stream, &old.waker()), Poll::Ready(Some(n)));
+        let new = Probe::new();
+        assert!(poll_next(&mut stream, &new.waker()).is_pending());
+        assert_eq!(old.kept(), 0, "the old task is kept");
+        old = new;
+    }
+    queue.breaker().set();
+    assert_eq!(old.woken(), 1);
+    assert_eq!(now(&mut stream), Poll::Ready(None));
+    assert_eq!(old.kept(), 0);
+}
+
+#[test]
+fn a_consumer_in_step_is_woken_by_the_end_and_the_breaker() {
+    for by_breaker in [false, true] {
+        let root = Ctx::beginning("app");
+        let queue = Queue::new(&root);
+        let (probe, mut stream) = (Probe::new(), queue.stream());
+        let waker = probe.waker();
+        assert!(poll_next(&mut stream, &waker).is_pending());
+        queue.append(1);
+        assert_eq!(poll_next(&mut stream, &waker), Poll::Ready(Some(1)));
+        assert!(poll_next(&mut stream, &waker).is_pending());
+        if by_breaker {
+            queue.breaker().set()
+        } else {
+            root.cancel()
+        };
+        assert_eq!(probe.woken(), 2);
+        assert_eq!(poll_next(&mut stream, &waker), Poll::Ready(None));
+        drop(waker);
+        assert_eq!(probe.kept(), 0, "an ended stream keeps a waker");
+    }
+}
+
+#[test]
+fn scenario_23_a_task_that_polls_in_vain_and_goes_on_lets_others_run_as_well() {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+        let root = Ctx::beginning("app");
+        let queue = Queue::new(&root);
+        let neighbour = tokio::spawn(async {});
+        let mut stream = queue.stream();
+        let mut rounds = 0_u32;
+        while !neighbour.is_finished() {
+            assert!(stream.next().now_or_never().is_none());
+            queue.append(rounds);
+            assert_eq!(stream.next().await, Some(rounds));
+            rounds += 1;
+            assert!(rounds < 100_000, "the neighbour never had a turn");
+        }
+    });
+}
+
 #[tokio::test]
 async fn scenario_19_a_stream_kept_in_a_select_but_not_polled_holds_up_nobody() {
     let root = Ctx::beginning("app");

@@ -22,6 +22,7 @@ pub(crate) struct WaiterKey {
 }
 
 impl WakerSet {
+    #[inline]
     pub(crate) fn insert(&mut self, waker: Waker) -> WaiterKey {
         let place = if self.first.is_none() {
             self.first = Some(waker);
@@ -33,6 +34,7 @@ impl WakerSet {
     }
 
     /// The waker at `key`, if it still waits.
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: WaiterKey) -> Option<&mut Waker> {
         if key.generation != self.generation {
             None
@@ -54,6 +56,7 @@ impl WakerSet {
         }
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none() && self.more.as_ref().is_none_or(|more| more.is_empty())
     }

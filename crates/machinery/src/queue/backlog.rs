@@ -6,7 +6,7 @@ use std::fmt;
 /// A function that runs when its turn comes.
 pub(crate) type Instruction = Box<dyn FnOnce() + Send>;
 
-/// What comes out at the front.
+/// What goes into a queue.
 pub(crate) enum Entry<T> {
     Item(T),
     Instruction(Instruction),
@@ -37,6 +37,7 @@ impl<T> Backlog<T> {
         self.items.len() == 0 && self.instructions.is_empty()
     }
 
+    #[inline]
     pub(crate) fn push_back(&mut self, entry: Entry<T>) {
         match entry {
             Entry::Item(item) => self.items.push_back(item),
@@ -57,14 +58,29 @@ impl<T> Backlog<T> {
         }
     }
 
-    pub(crate) fn pop_front(&mut self) -> Option<Entry<T>> {
-        if self.instructions.front().is_some_and(|(at, _)| *at == self.first) {
-            let (_, instruction) = self.instructions.pop_front()?;
-            return Some(Entry::Instruction(instruction));
+    /// Takes what is at the front, if that is an item.
+    // Items and instructions are taken by two functions: what comes back then fits into registers.
+    #[inline]
+    pub(crate) fn pop_item(&mut self) -> Option<T> {
+        if self.is_instruction_next() {
+            return None;
         }
         let item = self.items.pop_front()?;
         self.first = self.first.wrapping_add(1);
-        Some(Entry::Item(item))
+        Some(item)
+    }
+
+    /// Takes what is at the front, if that is an instruction.
+    pub(crate) fn pop_instruction(&mut self) -> Option<Instruction> {
+        if !self.is_instruction_next() {
+            return None;
+        }
+        self.instructions.pop_front().map(|(_, instruction)| instruction)
+    }
+
+    #[inline]
+    fn is_instruction_next(&self) -> bool {
+        self.instructions.front().is_some_and(|(at, _)| *at == self.first)
     }
 }
 
@@ -104,6 +120,7 @@ impl<T> Chunks<T> {
         self.len
     }
 
+    #[inline]
     fn push_back(&mut self, item: T) {
         if self.back.len() >= Self::CHUNK {
             let full = std::mem::replace(&mut self.back, VecDeque::with_capacity(Self::CHUNK));
@@ -122,6 +139,7 @@ impl<T> Chunks<T> {
         self.len += 1;
     }
 
+    #[inline]
     fn pop_front(&mut self) -> Option<T> {
         let item = match self.front.pop_front() {
             Some(item) => item,

@@ -12,6 +12,8 @@
 //! 4. Who adds an entry takes the wakers of all consumers under the lock of the inbox after the entry can be seen; a
 //!    consumer registers under the same lock, after it has seen that there is none. So no wake-up is lost,
 //!    and a consumer that is never polled again holds up no other.
+//!    `rounds` changes, under that lock, whenever wakers are taken: as long as it stays the same, who registered is
+//!    registered still, or is about to be woken.
 //! 5. A consumer registers only where no producer stands in line, so that no producer waits for a consumer that waits.
 //! 6. Whenever an entry leaves, the next producer in line is called, as long as there is room that nobody has been
 //!    called for.
@@ -22,11 +24,11 @@
 use std::task::{Poll, Waker};
 
 use crate::contain::{wake, wake_all};
-use crate::ctx::wakers::{WaiterKey, WakerSet};
+use crate::ctx::wakers::{WaiterKey, WakerSet, Woken};
 use crate::sync::BriefMutex;
 use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::backlog::{Backlog, Entry};
+use super::backlog::{Backlog, Entry, Instruction};
 use super::line::{Line, Place};
 
 /// Keeps what one side writes out of the cache lines of the other.
@@ -38,6 +40,7 @@ struct Arrivals<T> {
     // Relaxed throughout, here and below: the locks order what matters, and who asks for a length without them gets
     // one that was true at some time while it asked.
     arrived: AtomicUsize,
+    rounds: AtomicUsize,
 }
 
 struct Inbox<T> {
@@ -59,6 +62,52 @@ pub(crate) struct Engine<T> {
     departures: Apart<Departures<T>>,
     /// `None` has room for everything.
     capacity: Option<usize>,
+}
+
+impl<T> Arrivals<T> {
+    /// Takes all consumers, to be woken once the lock is free.
+    #[inline]
+    fn take_consumers(&self, inbox: &mut Inbox<T>) -> Woken {
+        if !inbox.consumers.is_empty() {
+            add(&self.rounds, 1);
+        }
+        inbox.consumers.take_woken()
+    }
+
+    /// Registers `waker` in place of what `registration` stands for; gives back the waker that it replaced.
+    #[inline]
+    fn register(&self, inbox: &mut Inbox<T>, registration: &mut Registration, waker: Waker) -> Option<Waker> {
+        registration.round = self.rounds.load(Relaxed);
+        registration.data = waker.data().addr();
+        registration.vtable = std::ptr::from_ref(waker.vtable()).addr();
+        if let Some(slot) = registration.key.and_then(|key| inbox.consumers.get_mut(key)) {
+            return Some(std::mem::replace(slot, waker));
+        }
+        registration.key = Some(inbox.consumers.insert(waker));
+        None
+    }
+}
+
+/// Where a consumer is registered, and with which waker.
+#[derive(Debug, Default)]
+pub(crate) struct Registration {
+    key: Option<WaiterKey>,
+    // What `Waker::will_wake` compares. The round stands between the two so that they are not compared in one piece,
+    // which would wait for both of their stores.
+    data: usize,
+    round: usize,
+    vtable: usize,
+}
+
+impl Registration {
+    /// Whether `waker` is registered in this round.
+    #[inline]
+    fn stands(&self, round: usize, waker: &Waker) -> bool {
+        self.key.is_some()
+            && self.round == round
+            && self.data == waker.data().addr()
+            && self.vtable == std::ptr::from_ref(waker.vtable()).addr()
+    }
 }
 
 /// What became of a wish to wait for an entry.
@@ -100,6 +149,7 @@ impl<T> Engine<T> {
                     late: Backlog::new(),
                 }),
                 arrived: AtomicUsize::new(0),
+                rounds: AtomicUsize::new(0),
             }),
             departures: Apart(Departures {
                 outbox: BriefMutex::new(Backlog::new()),
@@ -137,7 +187,7 @@ impl<T> Engine<T> {
             let inbox = &mut *inbox;
             if inbox.closed { &mut inbox.late } else { &mut inbox.backlog }.push_back(entry);
             add(&arrivals.arrived, 1);
-            inbox.consumers.take_woken()
+            arrivals.take_consumers(inbox)
         };
         woken.wake();
     }
@@ -156,68 +206,127 @@ impl<T> Engine<T> {
                 departures.outgoing.store(outbox.len(), Relaxed);
                 add(&departures.left, 1_usize.wrapping_neg());
             }
-            inbox.consumers.take_woken()
+            self.arrivals.0.take_consumers(&mut inbox)
         };
         woken.wake();
     }
 
-    /// Takes what is at the front, but nothing that came late.
+    /// Takes what is at the front, if that is an item and did not come late.
     #[inline]
-    pub(crate) fn pop(&self) -> Option<Entry<T>> {
-        let entry = self.pop_front()?;
+    pub(crate) fn pop_item(&self) -> Option<T> {
+        let item = self.pop_item_quietly()?;
         if self.capacity.is_some() {
             self.call_producers();
         }
-        Some(entry)
+        Some(item)
     }
 
     #[inline]
-    fn pop_front(&self) -> Option<Entry<T>> {
+    fn pop_item_quietly(&self) -> Option<T> {
         let arrivals = &self.arrivals.0;
-        let departures = &self.departures.0;
-        if departures.outgoing.load(Relaxed) == 0 {
+        if self.departures.0.outgoing.load(Relaxed) == 0 {
             let mut inbox = arrivals.inbox.lock();
             // Moving a single entry to the outbox first would cost another lock.
-            if inbox.backlog.len() <= 1 && departures.outgoing.load(Relaxed) == 0 {
-                let entry = inbox.backlog.pop_front()?;
+            if self.is_next(&inbox) && inbox.backlog.len() <= 1 {
+                let item = inbox.backlog.pop_item()?;
                 add(&arrivals.arrived, 1_usize.wrapping_neg());
-                return Some(entry);
+                return Some(item);
             }
         }
+        self.pop_outbox(Backlog::pop_item)
+    }
+
+    /// Takes what is at the front, if that is an instruction and did not come late.
+    pub(crate) fn pop_instruction(&self) -> Option<Instruction> {
+        let instruction = self.pop_outbox(Backlog::pop_instruction)?;
+        if self.capacity.is_some() {
+            self.call_producers();
+        }
+        Some(instruction)
+    }
+
+    #[inline]
+    fn pop_outbox<R>(&self, pop: impl FnOnce(&mut Backlog<T>) -> Option<R>) -> Option<R> {
+        let departures = &self.departures.0;
         let mut outbox = departures.outbox.lock();
         if outbox.is_empty() {
-            let mut inbox = arrivals.inbox.lock();
+            let mut inbox = self.arrivals.0.inbox.lock();
             std::mem::swap(&mut *outbox, &mut inbox.backlog);
             departures.outgoing.store(outbox.len(), Relaxed);
         }
-        let entry = outbox.pop_front()?;
+        let popped = pop(&mut outbox)?;
         departures.outgoing.store(outbox.len(), Relaxed);
         add(&departures.left, 1);
-        Some(entry)
+        Some(popped)
+    }
+
+    /// Whether the front of the inbox is the front of the queue.
+    #[inline]
+    fn is_next(&self, _: &Inbox<T>) -> bool {
+        self.departures.0.outgoing.load(Relaxed) == 0
+    }
+
+    /// Takes an item as [`pop_item`](Self::pop_item) does, and if that was the last entry, registers the consumer for
+    /// the next one under the same lock: one that had to wait for this item will most likely have to wait again.
+    #[inline]
+    pub(crate) fn pop_item_and_wait(&self, registration: &mut Registration, waker: &Waker) -> Option<T> {
+        if self.capacity.is_some() || self.len() != 1 {
+            return self.pop_item();
+        }
+        let arrivals = &self.arrivals.0;
+        let waker = waker.clone();
+        let mut inbox = arrivals.inbox.lock();
+        if self.is_next(&inbox)
+            && inbox.backlog.len() == 1
+            && !inbox.closed
+            && let Some(item) = inbox.backlog.pop_item()
+        {
+            add(&arrivals.arrived, 1_usize.wrapping_neg());
+            let replaced = arrivals.register(&mut inbox, registration, waker);
+            drop(inbox);
+            drop(replaced);
+            return Some(item);
+        }
+        drop(inbox);
+        drop(waker);
+        self.pop_item()
     }
 
     /// Takes what is at the front, what came late included.
     pub(crate) fn pop_any(&self) -> Option<Entry<T>> {
-        if let Some(entry) = self.pop() {
-            return Some(entry);
+        // Another consumer may come between two of these, hence the length.
+        while self.len() != 0 {
+            if let Some(item) = self.pop_item() {
+                return Some(Entry::Item(item));
+            }
+            if let Some(instruction) = self.pop_instruction() {
+                return Some(Entry::Instruction(instruction));
+            }
+            let mut inbox = self.arrivals.0.inbox.lock();
+            let late = match inbox.late.pop_item() {
+                Some(item) => Some(Entry::Item(item)),
+                None => inbox.late.pop_instruction().map(Entry::Instruction),
+            };
+            if late.is_some() {
+                add(&self.arrivals.0.arrived, 1_usize.wrapping_neg());
+                return late;
+            }
         }
-        let mut inbox = self.arrivals.0.inbox.lock();
-        let entry = inbox.late.pop_front()?;
-        add(&self.arrivals.0.arrived, 1_usize.wrapping_neg());
-        Some(entry)
+        None
     }
 
     /// Registers a consumer, unless something is there.
     #[inline]
-    pub(crate) fn wait(&self, key: &mut Option<WaiterKey>, waker: &Waker) -> Wait<T> {
+    pub(crate) fn wait(&self, registration: &mut Registration, waker: &Waker) -> Wait<T> {
+        let arrivals = &self.arrivals.0;
+        if registration.stands(arrivals.rounds.load(Relaxed), waker) {
+            // What changed meanwhile is followed by a wake-up, which this poll comes before or is the answer to.
+            return Wait::Registered;
+        }
         let waker = waker.clone();
-        let mut inbox = self.arrivals.0.inbox.lock();
-        if inbox.backlog.is_empty()
-            && self.departures.0.outgoing.load(Relaxed) == 0
-            && inbox.line.is_empty()
-            && !inbox.closed
-        {
-            let replaced = register(&mut inbox.consumers, key, waker);
+        let mut inbox = arrivals.inbox.lock();
+        if inbox.backlog.is_empty() && self.is_next(&inbox) && inbox.line.is_empty() && !inbox.closed {
+            let replaced = arrivals.register(&mut inbox, registration, waker);
             drop(inbox);
             drop(replaced);
             return Wait::Registered;
@@ -231,7 +340,7 @@ impl<T> Engine<T> {
     #[cold]
     fn serve_line(&self) -> Wait<T> {
         let mut inbox = self.arrivals.0.inbox.lock();
-        if !inbox.backlog.is_empty() || self.departures.0.outgoing.load(Relaxed) != 0 {
+        if !inbox.backlog.is_empty() || !self.is_next(&inbox) {
             return Wait::Retry;
         }
         if inbox.closed {
@@ -248,14 +357,16 @@ impl<T> Engine<T> {
     }
 
     /// Takes a consumer's registration back.
-    pub(crate) fn stop_waiting(&self, key: WaiterKey) {
-        let waker = self.arrivals.0.inbox.lock().consumers.remove(key);
-        drop(waker);
+    pub(crate) fn stop_waiting(&self, registration: &mut Registration) {
+        if let Some(key) = registration.key.take() {
+            let waker = self.arrivals.0.inbox.lock().consumers.remove(key);
+            drop(waker);
+        }
     }
 
     /// Wakes all consumers, who have something other than an entry to look at.
     pub(crate) fn wake_consumers(&self) {
-        let woken = self.arrivals.0.inbox.lock().consumers.take_woken();
+        let woken = self.arrivals.0.take_consumers(&mut self.arrivals.0.inbox.lock());
         woken.wake();
     }
 
@@ -267,7 +378,7 @@ impl<T> Engine<T> {
                 return;
             }
             inbox.closed = true;
-            (inbox.consumers.take_woken(), inbox.line.call_all())
+            (self.arrivals.0.take_consumers(&mut inbox), inbox.line.call_all())
         };
         consumers.wake();
         wake_all(producers);
@@ -285,7 +396,7 @@ impl<T> Engine<T> {
             }
             inbox.backlog.push_back(Entry::Item(item));
             add(&self.arrivals.0.arrived, 1);
-            inbox.consumers.take_woken()
+            self.arrivals.0.take_consumers(&mut inbox)
         };
         woken.wake();
         Ok(())
@@ -321,7 +432,7 @@ impl<T> Engine<T> {
             Poll::Pending
         };
         // Also for one who only joins the line: with no room at all, a waiting consumer is the one who can serve it.
-        let woken = inbox.consumers.take_woken();
+        let woken = self.arrivals.0.take_consumers(&mut inbox);
         drop(inbox);
         drop(unused);
         woken.wake();
@@ -353,7 +464,7 @@ impl<T> Engine<T> {
                 Poll::Pending
             }
         };
-        let woken = inbox.consumers.take_woken();
+        let woken = self.arrivals.0.take_consumers(&mut inbox);
         drop(inbox);
         drop(waker);
         woken.wake();
@@ -404,13 +515,4 @@ impl<T> Engine<T> {
 #[inline]
 fn add(counter: &AtomicUsize, by: usize) {
     counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
-}
-
-/// Registers `waker` in place of what `key` stands for; gives back the waker that it replaced.
-fn register(consumers: &mut WakerSet, key: &mut Option<WaiterKey>, waker: Waker) -> Option<Waker> {
-    if let Some(slot) = key.and_then(|key| consumers.get_mut(key)) {
-        return Some(std::mem::replace(slot, waker));
-    }
-    *key = Some(consumers.insert(waker));
-    None
 }

@@ -1,16 +1,17 @@
 //! What all handles of one queue share: its store, its context, its breaker and what runs after each item.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::task::coop::poll_proceed;
 
 use crate::contain::contain;
-use crate::ctx::wakers::WaiterKey;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::{Ctx, CtxGuard, Event, Name, Report, SharedError};
 
 use super::backlog::{Entry, Instruction};
-use super::engine::{Engine, Offer, Refusal, Wait};
+use super::engine::{Engine, Offer, Refusal, Registration, Wait};
 use super::limited::LimitedQueue;
 
 pub(crate) type AfterYielded<T> = Arc<dyn Fn(&LimitedQueue<'_, T>) + Send + Sync>;
@@ -149,10 +150,14 @@ impl<T> Shared<T> {
 /// One consumer's state: that of a stream, or of a blocking iterator.
 #[derive(Debug)]
 pub(crate) struct Consumer {
-    key: Option<WaiterKey>,
+    registration: Registration,
     /// How often the breaker had been set when this consumer started.
     breaks: u64,
     yielded: bool,
+    /// Whether the last poll was pending for want of an entry.
+    waited: bool,
+    /// How often that was so; wraps.
+    waits: u8,
     /// How many entries are still to come out, once the end has been noticed.
     left: Option<usize>,
     over: bool,
@@ -164,7 +169,15 @@ impl Consumer {
         // Asked for before the breaker is cleared: one that is set in between stops this consumer.
         let breaks = shared.breaker.times_set();
         shared.breaker.clear();
-        Self { key: None, breaks, yielded: false, left: None, over: false }
+        Self {
+            registration: Registration::default(),
+            breaks,
+            waited: false,
+            waits: 0,
+            yielded: false,
+            left: None,
+            over: false,
+        }
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -184,58 +197,80 @@ impl Consumer {
         }
         loop {
             if self.has_ended(shared) {
-                self.over = true;
-                return Poll::Ready(None);
+                return self.end(shared);
             }
             if shared.engine.len() != 0 {
-                let progress = match &mut cx {
-                    Some(cx) if COOP => match tokio::task::coop::poll_proceed(cx) {
-                        Poll::Ready(progress) => Some(progress),
-                        Poll::Pending => return Poll::Pending,
-                    },
+                if COOP
+                    && std::mem::take(&mut self.waited)
+                    && let Some(cx) = &cx
+                    && let Some(item) = self.next_in_step(shared, cx.waker())
+                {
+                    self.yielded = true;
+                    return Poll::Ready(Some(item));
+                }
+                let share = match &mut cx {
+                    Some(cx) if COOP => Some(ready!(poll_proceed(cx))),
                     _ => None,
                 };
-                if let Some(entry) = shared.engine.pop() {
-                    if let Some(progress) = progress {
-                        progress.made_progress();
+                let item = shared.engine.pop_item();
+                let instruction = if item.is_none() { shared.engine.pop_instruction() } else { None };
+                if item.is_some() || instruction.is_some() {
+                    if let Some(share) = share {
+                        share.made_progress();
                     }
                     if let Some(left) = &mut self.left {
                         *left -= 1;
                     }
-                    match entry {
-                        Entry::Item(item) => {
-                            self.yielded = true;
-                            return Poll::Ready(Some(item));
-                        }
-                        Entry::Instruction(instruction) => {
-                            shared.run(instruction);
-                            continue;
-                        }
-                    }
+                }
+                if item.is_some() {
+                    self.yielded = true;
+                    return Poll::Ready(item);
+                }
+                if let Some(instruction) = instruction {
+                    shared.run(instruction);
+                    continue;
                 }
             }
             if self.left.is_some() {
                 // Others took what was left, or it came late.
-                self.over = true;
-                return Poll::Ready(None);
+                return self.end(shared);
             }
             let Some(cx) = &mut cx else {
                 return Poll::Pending;
             };
-            match shared.engine.wait(&mut self.key, cx.waker()) {
+            // Where a capacity is, this may find an item with a producer.
+            let share = if COOP && shared.engine.capacity().is_some() { Some(ready!(poll_proceed(cx))) } else { None };
+            match shared.engine.wait(&mut self.registration, cx.waker()) {
                 Wait::Item(item) => {
+                    if let Some(share) = share {
+                        share.made_progress();
+                    }
                     self.yielded = true;
                     return Poll::Ready(Some(item));
                 }
                 Wait::Registered => {
                     // The breaker wakes whoever is registered after it has been set; who registers after that sees it.
                     if shared.breaker.times_set() == self.breaks {
+                        self.waited = true;
                         return Poll::Pending;
                     }
                 }
                 Wait::Retry | Wait::Closed => {}
             }
         }
+    }
+
+    /// The item that the consumer waited for.
+    ///
+    /// Whoever waited has most likely given way to others just now, so it pays its share of the budget one time in
+    /// eight: enough to stop a task that polls in vain and goes on.
+    #[inline]
+    fn next_in_step<T>(&mut self, shared: &Shared<T>, waker: &Waker) -> Option<T> {
+        self.waits = self.waits.wrapping_add(1);
+        if self.waits.is_multiple_of(8) || self.left.is_some() {
+            return None;
+        }
+        shared.engine.pop_item_and_wait(&mut self.registration, waker)
     }
 
     /// Whether this consumer is to stop now.
@@ -266,10 +301,15 @@ impl Consumer {
         left == 0
     }
 
+    #[cold]
+    fn end<T, R>(&mut self, shared: &Shared<T>) -> Poll<Option<R>> {
+        self.over = true;
+        self.stop(shared);
+        Poll::Ready(None)
+    }
+
     /// Leaves nothing registered.
     pub(crate) fn stop<T>(&mut self, shared: &Shared<T>) {
-        if let Some(key) = self.key.take() {
-            shared.engine.stop_waiting(key);
-        }
+        shared.engine.stop_waiting(&mut self.registration);
     }
 }
