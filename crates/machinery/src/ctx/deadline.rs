@@ -27,6 +27,7 @@ use tokio::time::{Instant, Sleep};
 use super::completion::Cause;
 use super::family::{NodePtr, NodeRef};
 use super::notify::Outbox;
+use crate::contain::contain;
 use crate::sync::Mutex;
 use crate::{spawn, time};
 
@@ -167,6 +168,10 @@ impl Future for Driver {
                 .collect();
             for (node, outbox) in outboxes {
                 outbox.send(node);
+            }
+            for node in due {
+                // This may be the last handle, and the drop of what the user gave must not end the driver.
+                let _ = contain(|| drop(node));
             }
             let waker = cx.waker().clone();
             let next = {

@@ -5,7 +5,8 @@
 //! 1. *Claim.* Under the node's lock `CLOSED` is set. Whoever sets it has won; the record is stored with it.
 //! 2. *Mark.* Everything below is claimed going down and marked `DONE` coming up. A node that nobody watches takes
 //!    one compare-and-swap. A node that another thread is completing already is waited for: that thread runs no user
-//!    code before it has marked it, and threads wait only downwards, so that no circle of waiting can form.
+//!    code before it has marked it. A sweep waits only for what stands below every node that others could wait for it
+//!    to mark, so that no circle of waiting can form.
 //! 3. *Tell.* With no lock held, wakers are woken, then callbacks run, those of a parent before those of its
 //!    children.
 
@@ -87,7 +88,7 @@ impl NodeRef {
             }
         } else {
             let mut steps = vec![Step::Finish(self.clone())];
-            close_kids(self, links, &family, self, &mut steps, outbox);
+            close_kids(self, links, &family, &mut steps, outbox);
             sweep(steps, self, outbox);
         }
         true
@@ -151,6 +152,9 @@ enum Step {
     Descend(NodeRef),
     /// Settled by this sweep, and everything below is done by now.
     Finish(NodeRef),
+    /// Has several parents. Settled only now that everything below it comes next: two sweeps that reach the same nodes
+    /// in different orders would otherwise wait for each other, and one that reaches a node twice for itself.
+    Join(NodeRef),
     /// Settled by another thread, which has not marked it yet.
     Await(NodeRef),
 }
@@ -161,11 +165,19 @@ fn sweep(mut steps: Vec<Step>, origin: &NodeRef, outbox: &mut Outbox) {
     while let Some(step) = steps.pop() {
         match step {
             Step::Descend(node) => {
-                let mut links = node.links.lock();
-                let family = std::mem::take(&mut links.family);
-                close_kids(&node, links, &family, origin, &mut below, outbox);
+                descend(&node, &mut below, outbox);
                 steps.push(Step::Finish(node));
                 steps.append(&mut below);
+            }
+            Step::Join(node) => {
+                if node.follow_origin(origin) {
+                    descend(&node, &mut below, outbox);
+                    steps.push(Step::Finish(node));
+                    steps.append(&mut below);
+                } else {
+                    node.wait_until_done();
+                    outbox.keep.push(node);
+                }
             }
             Step::Finish(node) => {
                 let state = node.state.load(Ordering::Relaxed);
@@ -185,6 +197,12 @@ fn sweep(mut steps: Vec<Step>, origin: &NodeRef, outbox: &mut Outbox) {
     }
 }
 
+fn descend(node: &NodeRef, below: &mut Vec<Step>, outbox: &mut Outbox) {
+    let mut links = node.links.lock();
+    let family = std::mem::take(&mut links.family);
+    close_kids(node, links, &family, below, outbox);
+}
+
 /// Goes through what was the list of a settled node, whose lock it is given. Marks those in it that have nothing below
 /// them, and adds to `below` what is left to do.
 ///
@@ -193,7 +211,6 @@ fn close_kids(
     parent: &NodeRef,
     lock: BriefGuard<'_, Links>,
     family: &Family,
-    origin: &NodeRef,
     below: &mut Vec<Step>,
     outbox: &mut Outbox,
 ) {
@@ -211,10 +228,8 @@ fn close_kids(
         }
         if state & WATCHED != 0 && !kid.more_parents().is_empty() {
             if let Some(kid) = upgrade() {
-                // It cannot find the record by going up, as it does not know along which of its parents.
-                let won = kid.follow_origin(origin);
                 kid.set_unlinked(parent);
-                below.push(if won { Step::Descend(kid) } else { Step::Await(kid) });
+                below.push(Step::Join(kid));
             }
             continue;
         }
@@ -246,7 +261,8 @@ fn close_kids(
 }
 
 impl Node {
-    /// Settles a node with several parents after one of them.
+    /// Settles a node with several parents after one of them. It cannot find the cause by going up, as it does not know
+    /// along which, and so it writes down where that is.
     fn follow_origin(&self, origin: &NodeRef) -> bool {
         let mut links = self.links.lock();
         let won = self.claim(CLOSED | OWN);
