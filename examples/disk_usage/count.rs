@@ -49,6 +49,9 @@ pub(crate) async fn all(root: &Ctx, args: &Args, progress: &Progress) -> Report 
         let counting = root.child("counting");
         tasks.add("progress", show_progress(counting.ctx(), progress.clone(), run.tally.clone()));
         for path in paths {
+            if root.is_done() {
+                break;
+            }
             let before = run.tally.sums();
             run.count(&counting, &path).await;
             roots.push((path.into_bytes(), run.tally.sums() - before));

@@ -78,6 +78,11 @@ impl Report {
     }
 
     /// Writes it for programs: one object.
+    ///
+    /// `bytes`, `files` and `directories` are the sums over all `roots`; those and the `largest` directories have the
+    /// same three, and a `path`. Each of the `errors` has a `path`, the system's `error` and its `errno`; only the first
+    /// few thousand are listed, and `error_count` counts all. Where a path is not UTF-8, `path_bytes` has it in full.
+    /// `partial` says that the run was stopped, and `stopped_by` where, from which `context`, and for what `reason`.
     pub(crate) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
         let total = self.total();
         let all = json!({

@@ -27,7 +27,9 @@ pub(crate) fn program() -> &'static Path {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         if built < newest(&here.join("disk_usage")) || built < newest(&here.join("../crates/machinery/src")) {
             let mut build = Command::new(env!("CARGO"));
-            build.args(["build", "--quiet", "--package", "machinery-examples", "--example", "disk_usage"]);
+            // With what the whole workspace is tested with, so that nothing but the example has to be built.
+            build.args(["build", "--quiet", "--workspace", "--all-features", "--test", "disk_usage"]);
+            build.args(["--example", "disk_usage"]);
             build.current_dir(here).arg("--target-dir").arg(profile.parent().expect("target/<profile>"));
             if profile.ends_with("release") {
                 build.arg("--release");
