@@ -4,21 +4,21 @@
 
 #[cfg(not(any(machinery_loom, machinery_shuttle)))]
 mod imp {
-    pub(crate) use std::sync::{Condvar, Mutex as RawMutex, MutexGuard, atomic};
+    pub(crate) use std::sync::{Mutex as RawMutex, MutexGuard, atomic};
     pub(crate) use std::thread;
     pub(crate) use std::thread_local;
 }
 
 #[cfg(machinery_shuttle)]
 mod imp {
-    pub(crate) use shuttle::sync::{Condvar, Mutex as RawMutex, MutexGuard, atomic};
+    pub(crate) use shuttle::sync::{Mutex as RawMutex, MutexGuard, atomic};
     pub(crate) use shuttle::thread;
     pub(crate) use shuttle::thread_local;
 }
 
 #[cfg(all(machinery_loom, not(machinery_shuttle)))]
 mod imp {
-    pub(crate) use loom::sync::{Condvar, Mutex as RawMutex, MutexGuard, atomic};
+    pub(crate) use loom::sync::{Mutex as RawMutex, MutexGuard, atomic};
     pub(crate) use loom::thread;
 
     /// As the standard library's; loom's own does not know `const` blocks.
@@ -33,7 +33,7 @@ mod imp {
 mod brief;
 
 pub(crate) use brief::{BriefGuard, BriefMutex};
-pub(crate) use imp::{Condvar, MutexGuard, atomic, thread, thread_local};
+pub(crate) use imp::{MutexGuard, atomic, thread, thread_local};
 
 /// Has loom check that every use of `atomic` happens before this call. For memory that is about to be freed by hand.
 #[cfg(machinery_loom)]

@@ -88,10 +88,12 @@ async fn serve<F: Future<Output = ()> + Send + 'static>(signal: F, stopped: Arc<
 async fn a_context_is_a_shutdown_signal_as_it_stands() {
     let root = Ctx::beginning("root");
     let stopped = Arc::new(AtomicBool::new(false));
-    let server = tokio::spawn(serve(root.completed(), Arc::clone(&stopped)));
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert!(!stopped.load(Ordering::Relaxed));
-    root.cancel_because("SIGTERM");
-    server.await.unwrap();
+    let server = serve(root.completed(), Arc::clone(&stopped));
+    let stopper = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(!stopped.load(Ordering::Relaxed));
+        root.cancel_because("SIGTERM");
+    };
+    tokio::join!(server, stopper);
     assert!(stopped.load(Ordering::Relaxed));
 }

@@ -24,12 +24,6 @@ impl Ctx {
     }
 }
 
-impl Busy {
-    pub(crate) fn ctx(&self) -> &Ctx {
-        &self.0
-    }
-}
-
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.0.release();

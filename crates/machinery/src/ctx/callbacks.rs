@@ -83,9 +83,12 @@ pub(crate) fn new_registry() -> u64 {
     REGISTRIES.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
 
+type OnCompletion = Box<dyn FnOnce(&Completion) + Send>;
+type OnCtxCompletion = Box<dyn FnOnce(&Ctx, &Completion) + Send>;
+
 pub(super) enum Callback {
-    Done(Box<dyn FnOnce(&Completion) + Send>),
-    OnDone(Box<dyn FnOnce(&Ctx, &Completion) + Send>),
+    Done(OnCompletion),
+    OnDone(OnCtxCompletion),
 }
 
 impl Callback {
@@ -277,6 +280,7 @@ impl Ctx {
     /// assert_eq!(root.remove_done_callback(id), Removal::Removed);
     /// root.cancel();
     /// ```
+    #[expect(clippy::must_use_candidate, reason = "it acts; whether it came in time is by the way")]
     pub fn remove_done_callback(&self, id: CallbackId) -> Removal {
         let mut wakers = Vec::new();
         let (removed, running) = {

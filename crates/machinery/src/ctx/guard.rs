@@ -72,6 +72,7 @@ impl CtxGuard {
     /// Completes the context as cancelled, with everything below it, and runs the callbacks.
     ///
     /// Answers whether this call was the one that completed it. The line of the call is in the record.
+    #[expect(clippy::must_use_candidate, reason = "it acts; whether it was first is by the way")]
     #[track_caller]
     pub fn cancel(&self) -> bool {
         self.0.complete(Cause::Cancelled(Location::caller()))
@@ -108,6 +109,7 @@ impl CtxGuard {
     ///
     /// It costs the parent nothing once its last handle is gone; its callbacks are kept until they run. A root has no
     /// parent: it completes by its deadline or by a [`Canceller`], or never.
+    #[expect(clippy::must_use_candidate, reason = "the handle may not be needed")]
     pub fn hand_over(mut self) -> Ctx {
         self.owns = false;
         let node = &self.ctx.0;
@@ -198,6 +200,7 @@ impl fmt::Display for CtxGuard {
 
 impl Canceller {
     /// Completes the context as cancelled; answers whether this call was the one.
+    #[expect(clippy::must_use_candidate, reason = "it acts; whether it was first is by the way")]
     #[track_caller]
     pub fn cancel(&self) -> bool {
         self.0.complete(Cause::Cancelled(Location::caller()))
