@@ -18,6 +18,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 
 use super::completion::Settlement;
@@ -34,6 +35,10 @@ pub(crate) struct NodeRef(NonNull<Node>);
 unsafe impl Send for NodeRef {}
 // SAFETY: as above.
 unsafe impl Sync for NodeRef {}
+
+// No lock is held while user code runs, so that a panic leaves every node as it has to be.
+impl UnwindSafe for NodeRef {}
+impl RefUnwindSafe for NodeRef {}
 
 const fn assert_shareable<T: Send + Sync>() {}
 const _: () = assert_shareable::<Node>();
