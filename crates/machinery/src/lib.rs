@@ -1,4 +1,4 @@
-//! A tree of named contexts on which every task, timer, queue and stream of a Tokio program hangs.
+#![doc = include_str!("manual/start.md")]
 #![deny(unsafe_code)]
 
 mod alarm;
@@ -70,3 +70,5 @@ pub use timeout::{async_with_timeout, async_with_timeout_with};
 
 pub mod wait;
 pub use wait::{wait_for_all, wait_for_first};
+
+pub mod manual;
