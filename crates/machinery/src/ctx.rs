@@ -224,6 +224,7 @@ impl Ctx {
     }
 
     /// Whether the context is complete, and with it everything below. One atomic load.
+    #[doc(alias = "done")]
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.0.is_done()

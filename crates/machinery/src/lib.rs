@@ -72,3 +72,8 @@ pub mod wait;
 pub use wait::{wait_for_all, wait_for_first};
 
 pub mod manual;
+
+/// Has the examples of the read-me file run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -2,7 +2,7 @@
 //!
 //! A [`Task`] is the handle to work that runs in a [`TaskHolder`](crate::TaskHolder) or
 //! [in the background](crate::async_as_background) of a context. Work is a plain future, which is dropped at its next
-//! await when it has to stop, or a closure that is given a [`Ctx`](crate::Ctx), is told through that, and may clean up.
+//! await when it has to stop, or a closure that is given a [`Ctx`], is told through that, and may clean up.
 //! What it may return is said by [`Outcome`].
 
 pub(crate) mod error;

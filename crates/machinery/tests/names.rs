@@ -35,6 +35,13 @@ const NAMES: &[(&str, &str)] = &[
     // Waiting, timeouts and background work
     ("wait_for_first", "wait_for_first"),
     ("wait_for_all", "wait_for_all"),
+    ("async_with_timeout", "async_with_timeout"),
+    ("timeout", "timeout::WithTimeout::timeout"),
+    ("timeout_error", "timeout::WithTimeout::timeout_error"),
+    ("timeout_event", "timeout::WithTimeout::timeout_event"),
+    ("grace", "timeout::WithTimeout::grace"),
+    ("async_as_background", "async_as_background"),
+    ("silent", "background::BackgroundBuilder::reported"),
     // Tramp
     ("Tramp", "Tramp"),
     ("log_info", "Tramp::log_info"),
@@ -231,17 +238,19 @@ fn every_item_of_the_table_is_used_below() {
 mod every_item {
     use std::time::Duration;
 
+    use machinery::background::BackgroundBuilder;
     use machinery::holder::{HolderBuilder, TaskBuilder};
     use machinery::manager::QueueManagerBuilder;
     use machinery::protocols::{FutureCallback, FutureCtxCallback, FutureStatus, WaitByCallback, WithRepr};
     use machinery::queue::QueueBuilder;
     use machinery::tick::{TickerBuilder, TickerHandle};
+    use machinery::timeout::WithTimeout;
     use machinery::tramp::{reporter, silent_reporter};
     use machinery::{
         AsyncGenerator, Ctx, CtxGuard, CtxOptions, Event, LimitedQueue, Name, NoRuntime, Promise, Queue, QueueFeeder,
         QueueInput, QueueManagerResult, SharedError, Streamer, SyncQueue, Task, TaskHolder, Tasks, Tick, Ticker, Tramp,
-        ensure_aexit, find_and_apply_result, noncancelled_results_from_futs, queue, queue_manager,
-        stop_async_generator, sync_queue, task_holder, tick, wait_for_all, wait_for_first,
+        async_as_background, async_with_timeout, ensure_aexit, find_and_apply_result, noncancelled_results_from_futs,
+        queue, queue_manager, stop_async_generator, sync_queue, task_holder, tick, wait_for_all, wait_for_first,
     };
 
     async fn contexts(options: CtxOptions, error: std::io::Error) {
@@ -264,6 +273,11 @@ mod every_item {
         wait_for_all([&event]).await;
         let _: (bool, bool, bool) = (event.set(), event.is_set(), event.clear());
         event.wait().await;
+        let ctx = Ctx::beginning("root");
+        let limited: WithTimeout<_> = async_with_timeout(&ctx, "work", async {}).timeout(Duration::ZERO);
+        let _ = limited.timeout_error("late").timeout_event(&event).grace(Duration::ZERO).await;
+        async_as_background(&ctx, "work", async {});
+        let _: BackgroundBuilder<'_> = machinery::background::background(&ctx, "work").reported();
         let _: (bool, bool, bool) = (promise.set_result(1), promise.set_exception(error), promise.cancel());
     }
 
@@ -338,7 +352,8 @@ mod every_item {
             match result {
                 QueueManagerResult::Success { sources, value: _, context: _ } => match sources.nearest().kind() {
                     QueueInput::Function | QueueInput::Iterator | QueueInput::Value => {}
-                    QueueInput::Future | QueueInput::Task | QueueInput::Stream | _ => {}
+                    QueueInput::Future | QueueInput::Task | QueueInput::Stream => {}
+                    _ => {}
                 },
                 QueueManagerResult::Failure { .. } | QueueManagerResult::IterationStop { .. } => {}
                 QueueManagerResult::Stopped { .. } => drop(result.into_value()),

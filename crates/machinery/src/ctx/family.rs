@@ -1,8 +1,8 @@
 //! Who holds whom: counted handles to nodes, and a parent's list of its children.
 //!
-//! This is the one module with unsafe code. A parent lists its children by plain pointers rather than by `Weak`, as a
-//! sweep over a million children would otherwise pay four atomic operations a child instead of one, and a child twice
-//! the atomic operations to be made and dropped.
+//! A parent lists its children by plain pointers rather than by `Weak`, as a sweep over a million children would
+//! otherwise pay four atomic operations a child instead of one, and a child twice the atomic operations to be made and
+//! dropped.
 //!
 //! # Invariants
 //!

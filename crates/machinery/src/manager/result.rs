@@ -91,6 +91,7 @@ impl<T, C> QueueManagerResult<T, C> {
     }
 
     /// The value, if this is a [`Success`](Self::Success).
+    #[doc(alias = "value")]
     #[must_use]
     pub fn into_value(self) -> Option<T> {
         match self {
