@@ -27,7 +27,7 @@ pub(crate) fn rows() -> Vec<Row> {
         rows.push(on_two_workers(count, JOIN_SET, 1.2));
         rows.push(on_two_workers(count, TRACKER, 2.0));
     }
-    rows.extend([churn(), memory(), memory_with_context()]);
+    rows.extend([churn(), memory(), memory_with_context(), memory_with_token()]);
     rows
 }
 
@@ -158,43 +158,40 @@ fn memory() -> Row {
         .peer("the limit of 300", || |n| 300.0 * n as f64)
 }
 
+/// What all of these tasks do: live, and hold the context that they were given.
+async fn live_with<C>(ctx: C) {
+    pending::<()>().await;
+    drop(ctx);
+}
+
+fn with_context(n: u64) -> f64 {
+    current_thread().block_on(async {
+        let root = Ctx::beginning("root");
+        let holder = TaskHolder::new(&root);
+        alloc::bytes(|| (0..n).for_each(|_| drop(holder.add_with("task", live_with))))
+    })
+}
+
 fn memory_with_context() -> Row {
     Row::new("task/memory-with-context", "bytes for a living task with a context of its own")
         .goal(1.0)
         .bytes()
         .units(100_000, 20_000)
-        .ours(|| {
-            |n| {
-                let runtime = current_thread();
-                runtime.block_on(async {
-                    let root = Ctx::beginning("root");
-                    let holder = TaskHolder::new(&root);
-                    alloc::bytes(|| {
-                        for _ in 0..n {
-                            holder.add_with("task", |ctx| async move {
-                                pending::<()>().await;
-                                drop(ctx);
-                            });
-                        }
-                    })
-                })
-            }
-        })
+        .ours(|| with_context)
+        .peer("the limit of 409", || |n| 409.0 * n as f64)
+}
+
+fn memory_with_token() -> Row {
+    Row::new("task/memory-with-token", "the same against a tracked task with a token of its own")
+        .bytes()
+        .units(100_000, 20_000)
+        .ours(|| with_context)
         .peer("TaskTracker, a token each", || {
             |n| {
-                let runtime = current_thread();
-                runtime.block_on(async {
+                current_thread().block_on(async {
                     let root = CancellationToken::new();
                     let tracker = TaskTracker::new();
-                    alloc::bytes(|| {
-                        for _ in 0..n {
-                            let token = root.child_token();
-                            tracker.spawn(async move {
-                                pending::<()>().await;
-                                drop(token);
-                            });
-                        }
-                    })
+                    alloc::bytes(|| (0..n).for_each(|_| drop(tracker.spawn(live_with(root.child_token())))))
                 })
             }
         })
