@@ -37,6 +37,11 @@ pub(crate) trait Body<T>: Send {
         None
     }
 
+    /// Whether its items are taken elsewhere, also while nobody steps it.
+    fn runs_elsewhere(&self) -> bool {
+        false
+    }
+
     /// What a source that is left half-way still has to do, if that takes its time.
     fn close(self: Pin<&mut Self>) -> Option<Closing> {
         None
@@ -273,5 +278,14 @@ impl<T> Body<T> for Ended {
 
     fn taken(self: Pin<&mut Self>) -> Option<Step<T>> {
         Some(Step::End(self.get_mut().0.take()))
+    }
+}
+
+/// A source that has nothing more to say.
+pub(crate) struct Over;
+
+impl<T> Body<T> for Over {
+    fn step(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Step<T>> {
+        Poll::Pending
     }
 }

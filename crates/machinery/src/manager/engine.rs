@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::QueueManagerResult as Fed;
-use super::body::{BoxBody, Ended, Step, guarded};
+use super::body::{BoxBody, Ended, Over, Step, guarded};
 use super::feed::{Given, Place, Sub};
 use super::lane::Batch;
 use super::shared::{Entry, Shared};
@@ -34,6 +34,8 @@ pub(crate) struct Engine<T, C> {
     set_aside: usize,
     /// What was taken out of its place already and is next to be yielded.
     pub(crate) queued: VecDeque<Fed<T, C>>,
+    /// Stopping: sources whose items are taken elsewhere, until that is over.
+    leaving: Vec<(BoxBody<T>, Arc<Link>, C)>,
     turns: Vec<u32>,
     fetched: VecDeque<Batch<T, C>>,
 }
@@ -91,6 +93,7 @@ impl<T, C> Engine<T, C> {
             waiting: VecDeque::new(),
             set_aside: 0,
             queued: VecDeque::new(),
+            leaving: Vec::new(),
             turns: Vec::new(),
             fetched: VecDeque::new(),
         }
@@ -507,6 +510,11 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         for key in keys {
             self.take_from_slot(shared, key, &mut kept);
         }
+        for (body, link, context) in &mut self.leaving {
+            if take_from(body, link, context, &mut self.queued, &mut kept) {
+                *body = Box::pin(Over);
+            }
+        }
         if drop_sources {
             for entry in kept.drain(..) {
                 drop(guarded(move || drop(entry)));
@@ -519,27 +527,29 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     }
 
     fn take_from_slot(&mut self, shared: &Arc<Shared<T, C>>, key: u32, kept: &mut VecDeque<Entry<T, C>>) {
-        while let Some(slot) = self.slots.get_mut(key) {
-            let Ok(Some(step)) = guarded(|| slot.body.as_mut().taken()) else { break };
-            match step {
-                Step::Item(given) | Step::Only(given) => {
-                    match result::of(Sources::link(&slot.link), given, slot.context.clone()) {
-                        Ok(fed) => self.queued.push_back(fed),
-                        Err((sources, sub, context)) => {
-                            kept.push_back(Entry::Arrived { sources, given: Given::Source(sub), context })
-                        }
-                    }
-                }
-                Step::End(exception) => {
-                    let (sources, context) = self.end(shared, key);
-                    self.queued.push_back(Fed::IterationStop { sources, exception, context });
-                }
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        // Those that were set aside first: what they have taken was taken before.
+        let mut at = 0;
+        while let Some(Below::Begun { body, link, context, .. }) =
+            slot.below.as_mut().and_then(|below| below.get_mut(at))
+        {
+            let ended = take_from(body, link, context, &mut self.queued, kept);
+            if ended {
+                drop(slot.below.as_mut().map(|below| below.remove(at)));
+                shared.open.give_back();
+            } else {
+                at += 1;
             }
+        }
+        if take_from(&mut slot.body, &slot.link, &slot.context, &mut self.queued, kept) {
+            self.end(shared, key);
         }
     }
 
     /// Drops every source; what was taken from them already is in `queued`.
-    pub(crate) fn drop_sources(&mut self, shared: &Arc<Shared<T, C>>) {
+    ///
+    /// Those whose items are taken elsewhere are kept until that is over, if `wait` says so.
+    pub(crate) fn drop_sources(&mut self, shared: &Arc<Shared<T, C>>, wait: bool) {
         self.ready.clear();
         self.round = 0;
         self.set_aside = 0;
@@ -548,16 +558,55 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         }
         for slot in self.slots.drain_all() {
             let Slot { body, link, below, context, .. } = slot;
-            drop_body(shared, body, &link, &context);
+            self.leave(shared, wait, body, link, context);
             for below in below.into_iter().flat_map(|below| below.into_iter().rev()) {
                 match below {
-                    Below::Begun { body, link, context, .. } => drop_body(shared, body, &link, &context),
+                    Below::Begun { body, link, context, .. } => self.leave(shared, wait, body, link, context),
                     Below::Fresh { sub, .. } => drop(guarded(move || drop(sub))),
                 }
             }
         }
+        if !wait {
+            for (body, link, context) in std::mem::take(&mut self.leaving) {
+                drop_body(shared, body, &link, &context);
+            }
+        }
         shared.running.drop_waiting(shared);
         shared.lane.drop_waiting(shared);
+    }
+
+    fn leave(&mut self, shared: &Arc<Shared<T, C>>, wait: bool, body: BoxBody<T>, link: Arc<Link>, context: C) {
+        if wait && body.runs_elsewhere() {
+            self.leaving.push((body, link, context));
+        } else {
+            drop_body(shared, body, &link, &context);
+        }
+    }
+}
+
+/// Moves what `body` has taken and not given on to `queued`; says whether it has ended.
+fn take_from<T, C: Clone>(
+    body: &mut BoxBody<T>,
+    link: &Arc<Link>,
+    context: &C,
+    queued: &mut VecDeque<Fed<T, C>>,
+    kept: &mut VecDeque<Entry<T, C>>,
+) -> bool {
+    loop {
+        let Ok(Some(step)) = guarded(|| body.as_mut().taken()) else { return false };
+        let sources = Sources::link(link);
+        match step {
+            Step::Item(given) | Step::Only(given) => match result::of(sources, given, context.clone()) {
+                Ok(fed) => queued.push_back(fed),
+                Err((sources, sub, context)) => {
+                    kept.push_back(Entry::Arrived { sources, given: Given::Source(sub), context });
+                }
+            },
+            Step::End(exception) => {
+                queued.push_back(Fed::IterationStop { sources, exception, context: context.clone() });
+                return true;
+            }
+        }
     }
 }
 
@@ -573,14 +622,15 @@ fn open<T: Send + 'static, C: Clone + Send + 'static>(
     link.set_key(key);
     let Sub { body, place, end_at_first_error, .. } = sub;
     let body = if place == Place::OwnTask {
-        match own::start(shared, &link, context, body) {
+        match own::start(shared, &link, context, body, end_at_first_error) {
             Ok(body) => body,
             Err(no_runtime) => Box::pin(Ended(Some(Arc::new(no_runtime)))),
         }
     } else {
         body
     };
-    (body, link, end_at_first_error)
+    // A task of its own ends it by itself.
+    (body, link, end_at_first_error && place != Place::OwnTask)
 }
 
 /// Drops a source; what it still has to do is done in a task.

@@ -12,8 +12,8 @@ use super::feed::Given;
 use super::running;
 use super::shared::Shared;
 use super::sources::Link;
-use crate::NoRuntime;
 use crate::ctx::{Busy, Done};
+use crate::{Ctx, NoRuntime};
 
 /// How many items such a stream is ahead.
 const AHEAD: usize = 16;
@@ -24,24 +24,27 @@ pub(crate) fn start<T, C>(
     link: &Arc<Link>,
     context: &C,
     body: BoxBody<T>,
+    end_at_first_error: bool,
 ) -> Result<BoxBody<T>, NoRuntime>
 where
     T: Send + 'static,
     C: Clone + Send + 'static,
 {
     shared.runtime()?;
-    let (steps, items) = mpsc::channel(AHEAD);
+    let (steps, items) = mpsc::channel(AHEAD + 1);
     shared.running.count();
     let puller = Puller {
         counted: Counted { shared: Arc::clone(shared), _busy: shared.ctx.busy() },
         steps: Some(steps),
         body: Some(body),
         end: None,
+        ended: false,
+        end_at_first_error,
         link: Arc::clone(link),
         context: context.clone(),
     };
     drop(crate::spawn::spawn(&shared.ctx, puller.run()));
-    Ok(Box::pin(Ahead { items, ended: false }))
+    Ok(Box::pin(Ahead { items, ctx: shared.ctx.clone(), ended: false }))
 }
 
 struct Counted<T, C> {
@@ -60,6 +63,8 @@ struct Puller<T, C> {
     body: Option<BoxBody<T>>,
     steps: Option<mpsc::Sender<Step<T>>>,
     end: Option<Step<T>>,
+    ended: bool,
+    end_at_first_error: bool,
     link: Arc<Link>,
     context: C,
     counted: Counted<T, C>,
@@ -70,8 +75,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Puller<T, C> {
         let shared = Arc::clone(&self.counted.shared);
         let Some(steps) = self.steps.take() else { return };
         let mut done = shared.ctx.done();
-        while let Some(place) = until(&mut done, steps.reserve()).await {
-            let Ok(place) = place else { break };
+        // One place for the step, and one for the end that follows a panic at once.
+        while let Some(places) = until(&mut done, steps.reserve_many(2)).await {
+            let Ok(mut places) = places else { break };
             // Nothing is taken from the stream while the breaker is set.
             while shared.breaker.is_set() {
                 let resumed = shared.resumed.notified();
@@ -81,16 +87,21 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Puller<T, C> {
                     break;
                 }
             }
-            let step = match self.end.take() {
-                Some(end) => end,
-                None => match until(&mut done, self.step(&steps)).await.flatten() {
-                    Some(step) => step,
-                    None => break,
-                },
-            };
+            let Some(step) = until(&mut done, self.step(&steps)).await.flatten() else { break };
+            if let Step::Item(Given::Error(error)) = &step
+                && self.end_at_first_error
+                && !self.ended
+            {
+                self.ended = true;
+                self.end = Some(Step::End(Some(Arc::clone(error))));
+            }
             let last = matches!(step, Step::End(_));
-            place.send(step);
-            if last {
+            for step in [Some(step), self.end.take()].into_iter().flatten() {
+                if let Some(place) = places.next() {
+                    place.send(step);
+                }
+            }
+            if last || self.ended {
                 break;
             }
         }
@@ -103,7 +114,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Puller<T, C> {
 
     /// The next step, or nothing once the consumer has dropped its end.
     async fn step(&mut self, steps: &mpsc::Sender<Step<T>>) -> Option<Step<T>> {
-        let Self { body, end, .. } = self;
+        let Self { body, end, ended, .. } = self;
         let body = body.as_mut()?;
         let mut closed = std::pin::pin!(steps.closed());
         std::future::poll_fn(move |cx| {
@@ -113,6 +124,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Puller<T, C> {
             Poll::Ready(Some(match guarded(|| body.as_mut().step(cx)) {
                 Ok(step) => ready!(step),
                 Err(panic) => {
+                    *ended = true;
                     *end = Some(Step::End(Some(Arc::clone(&panic))));
                     Step::Item(Given::Error(panic))
                 }
@@ -136,6 +148,7 @@ async fn until<F: Future>(done: &mut Done, future: F) -> Option<F::Output> {
 
 struct Ahead<T> {
     items: mpsc::Receiver<Step<T>>,
+    ctx: Ctx,
     ended: bool,
 }
 
@@ -143,8 +156,16 @@ impl<T: Send> Body<T> for Ahead<T> {
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step<T>> {
         let this = self.get_mut();
         let step = ready!(this.items.poll_recv(cx));
+        if step.is_none() && this.ctx.is_done() {
+            // It did not end: it was stopped, and so will be the manager.
+            return Poll::Pending;
+        }
         this.ended = matches!(step, None | Some(Step::End(_)));
         Poll::Ready(step.unwrap_or_else(|| Step::End(Some(Arc::new(super::running::RuntimeGone)))))
+    }
+
+    fn runs_elsewhere(&self) -> bool {
+        true
     }
 
     fn taken(self: Pin<&mut Self>) -> Option<Step<T>> {

@@ -251,7 +251,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
         self.done = None;
         self.broken = None;
         self.engine.take_queued(&self.shared, true);
-        self.engine.drop_sources(&self.shared);
+        self.engine.drop_sources(&self.shared, true);
         self.shared.resumed.notify_waiters();
         let exception = self.shared.ctx.completion().map(|completion| Arc::new(completion) as SharedError);
         QueueManagerResult::Stopped { exception }
@@ -270,6 +270,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
             }
             if idle && self.close() {
                 self.state = State::Ended;
+                self.engine.drop_sources(&self.shared, false);
                 self.shared.bell.leave();
                 return Poll::Ready(None);
             }
@@ -299,7 +300,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
             self.guard.cancel_because("its stream of results was dropped");
         }
         self.engine.take_queued(&self.shared, true);
-        self.engine.drop_sources(&self.shared);
+        self.engine.drop_sources(&self.shared, false);
         let late = {
             let mut inbox = self.shared.inbox.lock();
             inbox.closed = true;
