@@ -25,6 +25,7 @@
 
 mod builder;
 mod failures;
+mod rack;
 mod refused;
 mod scope;
 pub(crate) mod shared;
@@ -266,9 +267,7 @@ impl Tasks {
     pub fn held(&self) -> Vec<HeldTask> {
         let now = time::now();
         let core = self.shared.core.lock();
-        let running = core.tasks.iter().filter(|(_, entry)| !entry.is_settled());
-        running
-            .map(|(_, entry)| HeldTask::new(entry.name.clone(), entry.location, self.shared.age(entry, now)))
-            .collect()
+        let running = core.tasks.iter().filter(|entry| !entry.is_settled());
+        running.map(|entry| HeldTask::new(entry.name.clone(), entry.location, self.shared.age(entry, now))).collect()
     }
 }

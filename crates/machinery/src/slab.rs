@@ -47,17 +47,6 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// Drops the value where it lies, which is cheaper than [`remove`](Self::remove).
-    pub(crate) fn free(&mut self, key: u32) {
-        if let Some(slot) = self.slots.get_mut(key as usize)
-            && slot.is_some()
-        {
-            *slot = None;
-            self.free.push(key);
-            self.give_back();
-        }
-    }
-
     fn give_back(&mut self) {
         if self.free.len() == self.slots.len() && self.slots.len() > 32 {
             // The high-water mark of a burst is given back once the burst is over.

@@ -1,5 +1,4 @@
 //! Tasks, through their handles.
-#![expect(clippy::unwrap_used, reason = "a test fails by it")]
 #![expect(clippy::disallowed_methods, reason = "a test spawns as a user does")]
 
 mod reports;

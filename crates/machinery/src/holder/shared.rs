@@ -24,11 +24,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::rack::Rack;
 use super::refused::Reason;
 use crate::contain::{contain, wake_all};
 use crate::ctx::wakers::WakerSet;
 use crate::ctx::{Busy, CallbackId, Canceller};
-use crate::slab::Slab;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::task::TaskError;
@@ -89,9 +89,7 @@ pub(crate) struct Shared {
 }
 
 pub(super) struct Core {
-    pub(super) tasks: Slab<Entry>,
-    /// What only some entries have, at the same keys; as long as the last of these needs.
-    more: Vec<More>,
+    pub(super) tasks: Rack,
     pub(super) running: usize,
     /// How many of the running have an order of their own.
     singled: usize,
@@ -136,7 +134,7 @@ const MORE: u8 = 8;
 
 /// What a task has that was pending, has a context of its own, or is looked at.
 #[derive(Default)]
-struct More {
+pub(super) struct More {
     /// Of the Tokio task, once it has been pending.
     waker: Option<Waker>,
     guard: Option<Canceller>,
@@ -209,16 +207,12 @@ impl Core {
 
     /// What else there is of it, if there is anything.
     fn more(&mut self, key: u32) -> Option<&mut More> {
-        if self.entry(key).is(MORE) { self.more.get_mut(key as usize) } else { None }
+        if self.entry(key).is(MORE) { self.tasks.more(key) } else { None }
     }
 
     fn make_more(&mut self, key: u32) -> &mut More {
         self.entry(key).flags |= MORE;
-        let at = key as usize;
-        if self.more.len() <= at {
-            self.more.resize_with(at + 1, More::default);
-        }
-        &mut self.more[at]
+        self.tasks.make_more(key)
     }
 
     pub(super) fn extra(&mut self, key: u32) -> Option<&mut Extra> {
@@ -232,16 +226,7 @@ impl Core {
     /// Takes a settled task out, to be dropped once the lock is open.
     fn remove(&mut self, key: u32) -> (Option<Entry>, Option<More>) {
         let more = self.more(key).map(std::mem::take);
-        let entry = self.tasks.remove(key);
-        self.give_back();
-        (entry, more)
-    }
-
-    /// The high-water mark of a burst is given back once the burst is over.
-    fn give_back(&mut self) {
-        if self.more.len() > 32 && self.tasks.is_empty() {
-            self.more = Vec::new();
-        }
+        (self.tasks.remove(key), more)
     }
 }
 
@@ -296,8 +281,7 @@ impl Shared {
             orders: AtomicU8::new(0),
             made: time::now(),
             core: Mutex::new(Core {
-                tasks: Slab::new(),
-                more: Vec::new(),
+                tasks: Rack::new(),
                 running: 0,
                 singled: 0,
                 closed: false,
@@ -390,7 +374,7 @@ impl Shared {
         let (wakers, after) = {
             let mut core = self.core.lock();
             core.stopped_at.get_or_insert(now);
-            let wakers: Vec<Waker> = core.more.iter().filter_map(|more| more.waker.clone()).collect();
+            let wakers: Vec<Waker> = core.tasks.iter_more().filter_map(|more| more.waker.clone()).collect();
             (wakers, core.after())
         };
         wake_all(wakers);
@@ -437,12 +421,11 @@ impl Shared {
         match end {
             End::Value(value) if plain && core.more(key).is_none_or(|more| more.is_plain()) => {
                 core.running -= 1;
-                if core.entry(key).is(MORE) {
-                    core.more[key as usize].waker = None;
+                if let Some(more) = core.more(key) {
+                    more.waker = None;
                 }
                 // A name, and a waker of a Tokio task that runs: no user code, and nothing that blocks.
                 core.tasks.free(key);
-                core.give_back();
                 let after = core.after();
                 drop(core);
                 if std::mem::needs_drop::<V>() {
@@ -664,7 +647,7 @@ fn is_echo(error: &crate::SharedError) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -679,9 +662,8 @@ mod tests {
         assert_eq!(unstamp(0), None);
     }
 
-    #[test]
-    fn an_entry_is_small() {
-        assert_eq!(size_of::<Option<Entry>>(), 32);
-        assert_eq!(size_of::<More>(), 32);
+    pub(in crate::holder) fn entry(name: usize) -> Entry {
+        let location = Location::caller();
+        Entry { name: name.to_string().into(), location, since: 0, handles: 1, order: Order::Run, flags: 0 }
     }
 }

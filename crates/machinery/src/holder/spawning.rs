@@ -12,7 +12,7 @@ use super::refused::{Reason, Refused};
 use super::shared::Shared;
 use crate::task::error::{Cut, Why};
 use crate::task::graced::{Grace, Graced};
-use crate::task::work::{Adopted, End, Job, Plain, Told, Work};
+use crate::task::work::{Adopted, Compact, End, Job, Plain, Spot, Told, Work};
 use crate::task::{Adopt, Outcome, Task, TaskError};
 use crate::{Ctx, CtxGuard, Name};
 
@@ -122,7 +122,9 @@ impl<'a> TaskBuilder<'a> {
         F: Future + 'static,
         F::Output: Outcome,
     {
-        self.or_refused(|this| this.told(work, |place, job| place.run(|work| crate::spawn::local_task(work), job)))
+        self.or_refused(|this| {
+            this.told(work, |place, job| place.run_compact(|work| crate::spawn::local_task(work), job))
+        })
     }
 
     /// Takes over a running task, as [`Tasks::add_task`](super::Tasks::add_task) does.
@@ -151,7 +153,7 @@ impl<'a> TaskBuilder<'a> {
         let shared = self.shared;
         if let Some(runtime) = shared.runtime_ref() {
             return match self.reserve_key(None) {
-                Ok(key) => Ok(run(shared, key, |work| crate::spawn::task(runtime, work), Plain { future })),
+                Ok(key) => Ok(run(shared, key, |spot| crate::spawn::task(runtime, Work::new(spot, Plain { future })))),
                 Err((name, reason)) => Err(Refused { work: future, name, reason }),
             };
         }
@@ -176,7 +178,7 @@ impl<'a> TaskBuilder<'a> {
             Ok(runtime) => runtime,
             Err(error) => return Err(Refused { work, name: self.name, reason: Reason::NoRuntime(error) }),
         };
-        self.told(work, |place, job| place.run(|work| crate::spawn::task(&runtime, work), job))
+        self.told(work, |place, job| place.run_compact(|work| crate::spawn::task(&runtime, work), job))
     }
 
     /// Like `spawn_with`, with a limit on its clean-up.
@@ -272,16 +274,13 @@ struct Reserved<'a> {
 impl Reserved<'_> {
     fn run<J: Job>(mut self, spawn: impl FnOnce(Work<J>), job: J) -> Task<J::Value> {
         self.started = true;
-        run(self.shared, self.key, spawn, job)
+        run(self.shared, self.key, |spot| spawn(Work::new(spot, job)))
     }
-}
 
-#[inline]
-fn run<J: Job>(shared: &Arc<Shared>, key: u32, spawn: impl FnOnce(Work<J>), job: J) -> Task<J::Value> {
-    let task = Task::held(Arc::clone(shared), key);
-    // Where this fails, the work settles the task when it is dropped.
-    spawn(Work::new(Arc::clone(shared), key, job));
-    task
+    fn run_compact<J: Job>(mut self, spawn: impl FnOnce(Compact<J>), job: J) -> Task<J::Value> {
+        self.started = true;
+        run(self.shared, self.key, |spot| spawn(Compact::new(spot, job)))
+    }
 }
 
 impl Drop for Reserved<'_> {
@@ -291,4 +290,12 @@ impl Drop for Reserved<'_> {
             self.shared.release(self.key);
         }
     }
+}
+
+#[inline]
+fn run<T>(shared: &Arc<Shared>, key: u32, spawn: impl FnOnce(Spot)) -> Task<T> {
+    let task = Task::held(Arc::clone(shared), key);
+    // Where this fails, the work settles the task when it is dropped.
+    spawn(Spot::new(Arc::clone(shared), key));
+    task
 }

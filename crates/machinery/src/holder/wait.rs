@@ -67,8 +67,8 @@ fn abort_what_is_left(shared: &Shared, grace: Duration) {
     let now = crate::time::now();
     let left: Vec<_> = {
         let core = shared.core.lock();
-        let running = core.tasks.iter().filter(|(_, entry)| !entry.is_settled());
-        running.map(|(_, entry)| (entry.name.clone(), entry.location, shared.age(entry, now))).collect()
+        let running = core.tasks.iter().filter(|entry| !entry.is_settled());
+        running.map(|entry| (entry.name.clone(), entry.location, shared.age(entry, now))).collect()
     };
     shared.abort(Abort::Grace);
     for (name, at, age) in left {

@@ -193,32 +193,52 @@ impl<T: Send + 'static> Adopt for Task<T> {
     }
 }
 
-pin_project! {
-    /// What is spawned. It holds the work until the end, and then nothing.
-    pub(crate) struct Work<J: Job> {
-        #[pin]
-        job: Option<J>,
-        shared: Arc<Shared>,
-        key: u32,
-        // Only Tokio polls this, with the one waker that the task has for life: it is handed in once.
-        registered: bool,
-    }
+/// Where the task stands in its holder.
+pub(crate) struct Spot {
+    shared: Arc<Shared>,
+    key: u32,
+    /// Only Tokio polls the work, with the one waker that the task has for life: it is handed in once.
+    registered: bool,
+    over: bool,
+}
 
-    impl<J: Job> PinnedDrop for Work<J> {
-        fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            if this.job.is_some() {
-                // Dropped by the runtime, or by a spawn that failed.
-                let end = dispose(this.job.as_mut(), End::Cut(Cut::Shutdown));
-                this.shared.settle(*this.key, end);
+impl Spot {
+    pub(crate) fn new(shared: Arc<Shared>, key: u32) -> Self {
+        Self { shared, key, registered: false, over: false }
+    }
+}
+
+/// Polls the work and follows orders, until its end.
+fn drive<J: Job>(mut job: Pin<&mut J>, spot: &mut Spot, cx: &mut Context<'_>) -> Poll<End<J::Value>> {
+    loop {
+        let order = spot.shared.order_for(spot.key);
+        let stopped = match order {
+            Order::Run => false,
+            // What it throws shows again when it is polled or dropped.
+            Order::Stop => !contain(|| job.as_mut().goes_on()).unwrap_or(false),
+            Order::Abort => true,
+        };
+        if stopped {
+            return Poll::Ready(End::Stopped);
+        }
+        match contain(|| job.as_mut().poll_job(cx)) {
+            Ok(Poll::Ready(end)) => return Poll::Ready(end),
+            Err(panic) => return Poll::Ready(End::Panicked(panic)),
+            Ok(Poll::Pending) if spot.registered => return Poll::Pending,
+            Ok(Poll::Pending) => {
+                spot.registered = true;
+                if spot.shared.register(spot.key, cx.waker().clone()) == order {
+                    return Poll::Pending;
+                }
+                // The order came before the waker did, and woke nobody.
             }
         }
     }
 }
 
-/// Drops the work where it stands; a panic of that drop is how the work ended.
-fn dispose<J: Job>(mut job: Pin<&mut Option<J>>, end: End<J::Value>) -> End<J::Value> {
-    match contain(|| job.as_mut().set(None)) {
+/// Drops the work; a panic of that drop is how the work ended.
+fn dispose<V>(drop_it: impl FnOnce(), end: End<V>) -> End<V> {
+    match contain(drop_it) {
         Ok(()) => end,
         Err(panic) => {
             if let End::Value(value) = end {
@@ -229,48 +249,118 @@ fn dispose<J: Job>(mut job: Pin<&mut Option<J>>, end: End<J::Value>) -> End<J::V
     }
 }
 
+pin_project! {
+    /// What is spawned. It holds the work until the end, and then nothing.
+    pub(crate) struct Work<J: Job> {
+        #[pin]
+        job: Option<J>,
+        spot: Spot,
+    }
+
+    impl<J: Job> PinnedDrop for Work<J> {
+        fn drop(this: Pin<&mut Self>) {
+            // By the runtime, or by a spawn that failed.
+            this.end(End::Cut(Cut::Shutdown));
+        }
+    }
+}
+
 impl<J: Job> Work<J> {
-    pub(crate) fn new(shared: Arc<Shared>, key: u32, job: J) -> Self {
-        Self { job: Some(job), shared, key, registered: false }
+    pub(crate) fn new(spot: Spot, job: J) -> Self {
+        Self { job: Some(job), spot }
+    }
+
+    fn end(self: Pin<&mut Self>, end: End<J::Value>) {
+        let mut this = self.project();
+        if this.job.is_some() {
+            let end = dispose(|| this.job.set(None), end);
+            this.spot.shared.settle(this.spot.key, end);
+        }
     }
 }
 
 impl<J: Job> Future for Work<J> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        loop {
-            let Some(mut job) = this.job.as_mut().as_pin_mut() else {
-                return Poll::Ready(());
-            };
-            let order = this.shared.order_for(*this.key);
-            let stopped = match order {
-                Order::Run => false,
-                // What it throws shows again when it is polled or dropped.
-                Order::Stop => !contain(|| job.as_mut().goes_on()).unwrap_or(false),
-                Order::Abort => true,
-            };
-            let end = if stopped {
-                End::Stopped
-            } else {
-                match contain(|| job.poll_job(cx)) {
-                    Ok(Poll::Ready(end)) => end,
-                    Err(panic) => End::Panicked(panic),
-                    Ok(Poll::Pending) if *this.registered => return Poll::Pending,
-                    Ok(Poll::Pending) => {
-                        *this.registered = true;
-                        if this.shared.register(*this.key, cx.waker().clone()) == order {
-                            return Poll::Pending;
-                        }
-                        // The order came before the waker did, and woke nobody.
-                        continue;
-                    }
-                }
-            };
-            let end = dispose(this.job.as_mut(), end);
-            this.shared.settle(*this.key, end);
-            return Poll::Ready(());
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.as_mut().project();
+        if let Some(job) = this.job.as_pin_mut() {
+            let end = ready!(drive(job, this.spot, cx));
+            self.end(end);
         }
+        Poll::Ready(())
+    }
+}
+
+pin_project! {
+    /// Like [`Work`], in one word more than the work itself, and one small allocation beside it.
+    ///
+    /// It is for work with a context: what Tokio allocates comes in multiples of 128 bytes, of which 24 are for what is
+    /// spawned in the smallest, and the context takes eight of those.
+    #[project = CompactParts]
+    pub(crate) enum Compact<J: Job> {
+        Running {
+            #[pin]
+            job: J,
+            spot: Box<Spot>,
+        },
+        Over,
+    }
+
+    impl<J: Job> PinnedDrop for Compact<J> {
+        fn drop(this: Pin<&mut Self>) {
+            this.end(End::Cut(Cut::Shutdown));
+        }
+    }
+}
+
+impl<J: Job> Compact<J> {
+    pub(crate) fn new(spot: Spot, job: J) -> Self {
+        Self::Running { job, spot: Box::new(spot) }
+    }
+
+    fn end(mut self: Pin<&mut Self>, end: End<J::Value>) {
+        let (shared, key) = match self.as_mut().project() {
+            CompactParts::Running { spot, .. } if !spot.over => {
+                // The drop of what is replaced below comes here again.
+                spot.over = true;
+                (Arc::clone(&spot.shared), spot.key)
+            }
+            _ => return,
+        };
+        let end = dispose(|| self.set(Self::Over), end);
+        shared.settle(key, end);
+    }
+}
+
+impl<J: Job> Future for Compact<J> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let CompactParts::Running { job, spot } = self.as_mut().project() {
+            let end = ready!(drive(job, spot, cx));
+            self.end(end);
+        }
+        Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<J: Job>(_: &J) -> usize {
+        size_of::<Compact<J>>()
+    }
+
+    #[test]
+    fn compact_work_takes_one_word_more_than_its_future() {
+        let held = Box::new(7);
+        let future = async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        };
+        assert_eq!(size_of_val(&future), 16);
+        assert_eq!(size(&Told { future }), 24);
     }
 }
