@@ -338,7 +338,8 @@ where
     pub async fn throw(&mut self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Result<Option<Y>, SharedError> {
         self.core.throw(share(error))?;
         match self.core.resumed().await {
-            Resumed::Item(item) => Ok(Some(item)),
+            Resumed::Item => Ok(self.core.take_item()),
+            Resumed::Last(item) => Ok(Some(item)),
             Resumed::Ended(result) => result.map(|()| None),
         }
     }
@@ -375,15 +376,20 @@ where
     #[inline(always)]
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<E::Item<Y>>> {
         match self.core.poll(cx) {
-            Poll::Ready(Resumed::Item(item)) => Poll::Ready(Some(E::item(item))),
-            Poll::Ready(Resumed::Ended(result)) => Poll::Ready(self.ended(result)),
+            Poll::Ready(Resumed::Item) => Poll::Ready(self.core.take_item().map(E::item)),
+            Poll::Ready(over) => Poll::Ready(self.ended(over)),
             Poll::Pending => Poll::Pending,
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn ended(&mut self, result: Result<(), SharedError>) -> Option<E::Item<Y>> {
+    fn ended(&mut self, resumed: Resumed<Y>) -> Option<E::Item<Y>> {
+        let result = match resumed {
+            Resumed::Item => return self.core.take_item().map(E::item),
+            Resumed::Last(item) => return Some(E::item(item)),
+            Resumed::Ended(result) => result,
+        };
         match result.map_err(E::error) {
             Ok(()) => None,
             Err(Ok(item)) => Some(item),

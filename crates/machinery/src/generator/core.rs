@@ -21,7 +21,10 @@ pub(super) type Body = Pin<Box<dyn Future<Output = Result<(), SharedError>> + Se
 
 /// What came of letting the body go on.
 pub(super) enum Resumed<Y> {
-    Item(Y),
+    /// An item, which is there to be taken.
+    Item,
+    /// An item, and the body has ended.
+    Last(Y),
     Ended(Result<(), SharedError>),
 }
 
@@ -29,6 +32,7 @@ pub(super) enum Resumed<Y> {
 pub(super) struct Core<Y, S> {
     /// The body is there until it has ended, and the slot until it has ended or panicked.
     body: Option<Body>,
+    link: Arc<Link<S>>,
     slot: Option<Box<Slot<Y, S>>>,
     started: bool,
     /// How the body ended, where that comes after an item.
@@ -80,7 +84,8 @@ where
     pub(super) fn new(link: Arc<Link<S>>, body: Body, bound: Option<Box<Bound>>) -> Self {
         Self {
             body: Some(body),
-            slot: Some(Box::new(Slot::new(link))),
+            slot: Some(Box::new(Slot::new(Arc::clone(&link)))),
+            link,
             started: false,
             outcome: None,
             unclaimed: None,
@@ -94,6 +99,7 @@ where
     pub(super) fn ended() -> Self {
         Self {
             body: None,
+            link: Link::new(),
             slot: None,
             started: true,
             outcome: None,
@@ -141,21 +147,16 @@ where
 
     /// Whether it stands at a yield, and so can be answered.
     fn stands(&self) -> bool {
-        match &self.slot {
-            Some(slot) => slot.link().state() != ELSEWHERE && !slot.link().is_throw_pending(),
-            None => false,
-        }
+        self.slot.is_some() && self.link.state() != ELSEWHERE && !self.link.is_throw_pending()
     }
 
     /// Gives the value back where it does not stand at a yield.
     pub(super) fn answer(&mut self, value: S) -> Result<(), S> {
-        match &self.slot {
-            Some(slot) if self.stands() => {
-                slot.link().answer(Answer::Sent(value));
-                Ok(())
-            }
-            _ => Err(value),
+        if !self.stands() {
+            return Err(value);
         }
+        self.link.answer(Answer::Sent(value));
+        Ok(())
     }
 
     /// Lets the body go on until it yields, ends or has to wait.
@@ -177,13 +178,14 @@ where
                 self.pass_on_completion();
             }
             match self.poll_body(cx) {
-                Poll::Ready(Resumed::Item(item)) if self.exit.is_some() => {
-                    drop(item);
+                Poll::Ready(Resumed::Item) if self.exit.is_some() => {
+                    drop(self.take_item());
                     // An item whose yield was dropped before the error came up is nobody's fault.
-                    if !self.slot.as_ref().is_some_and(|slot| slot.link().is_throw_pending()) {
+                    if !self.link.is_throw_pending() {
                         return Poll::Ready(Resumed::Ended(Err(self.cut(Kind::WentOn))));
                     }
                 }
+                Poll::Ready(Resumed::Last(item)) if self.exit.is_some() => drop(item),
                 Poll::Ready(Resumed::Ended(result)) => return Poll::Ready(Resumed::Ended(self.judge(result))),
                 Poll::Ready(item) => return Poll::Ready(item),
                 Poll::Pending => {
@@ -205,20 +207,23 @@ where
         slot.resume(cx.waker());
         let entered = Entered::enter(slot);
         let polled = body.as_mut().poll(cx);
-        let Some(mut slot) = entered.leave::<Y, S>() else {
+        let Some(slot) = entered.leave::<Y, S>() else {
             return Poll::Ready(Resumed::Ended(Err(self.cut(Kind::Misused))));
         };
-        let item = slot.item.take();
         match polled {
             Poll::Pending => {
+                let handed_over = slot.item.is_some();
                 self.slot = Some(slot);
-                match item {
-                    Some(item) => Poll::Ready(Resumed::Item(item)),
-                    None => Poll::Pending,
-                }
+                if handed_over { Poll::Ready(Resumed::Item) } else { Poll::Pending }
             }
-            Poll::Ready(result) => Poll::Ready(self.over(item, slot.link(), result)),
+            Poll::Ready(result) => Poll::Ready(self.over(slot.item, result)),
         }
+    }
+
+    /// Takes the item that [`Resumed::Item`] speaks of.
+    #[inline(always)]
+    pub(super) fn take_item(&mut self) -> Option<Y> {
+        self.slot.as_mut()?.item.take()
     }
 
     #[cold]
@@ -229,10 +234,10 @@ where
 
     #[cold]
     #[inline(never)]
-    fn over(&mut self, item: Option<Y>, link: &Link<S>, result: Result<(), SharedError>) -> Resumed<Y> {
+    fn over(&mut self, item: Option<Y>, result: Result<(), SharedError>) -> Resumed<Y> {
         self.drop_body();
-        let unread = match link.state() {
-            ANSWERED => link.take_answer(),
+        let unread = match self.link.state() {
+            ANSWERED => self.link.take_answer(),
             _ => None,
         };
         let result = match unread {
@@ -243,7 +248,7 @@ where
         match item {
             Some(item) => {
                 self.outcome = Some(result);
-                Resumed::Item(item)
+                Resumed::Last(item)
             }
             None => Resumed::Ended(result),
         }
@@ -285,10 +290,8 @@ where
 
     fn exit_with(&mut self, exit: SharedError) {
         self.begin_stop();
-        if let Some(slot) = &self.slot
-            && !slot.link().is_throw_pending()
-        {
-            slot.link().answer(Answer::Thrown(Thrown::new(exit.clone())));
+        if self.slot.is_some() && !self.link.is_throw_pending() {
+            self.link.answer(Answer::Thrown(Thrown::new(exit.clone())));
         }
         self.exit = Some(exit);
     }
@@ -315,13 +318,11 @@ where
         if !self.started {
             self.drop_body();
         }
-        match &self.slot {
-            Some(slot) => {
-                slot.link().answer(Answer::Thrown(Thrown::new(error)));
-                Ok(())
-            }
-            None => Err(error),
+        if self.slot.is_none() {
+            return Err(error);
         }
+        self.link.answer(Answer::Thrown(Thrown::new(error)));
+        Ok(())
     }
 
     pub(super) async fn resumed(&mut self) -> Resumed<Y> {
@@ -350,9 +351,9 @@ where
 
     fn drop_body(&mut self) {
         let body = self.body.take();
-        let slot = self.slot.take();
+        self.slot = None;
         self.started = true;
-        drop((body, slot));
+        drop(body);
         self.let_go();
     }
 

@@ -85,6 +85,7 @@ where
     if let Resumed::Ended(result) = core.resumed().await {
         return result;
     }
+    drop(core.take_item());
     if let Some(value) = provide {
         // It has yielded and so stands, unless it has dropped that yield.
         drop(core.answer(value));
@@ -92,5 +93,6 @@ where
     if let Resumed::Ended(result) = core.resumed().await {
         return result;
     }
+    drop(core.take_item());
     core.close().await
 }

@@ -70,7 +70,7 @@ where
     /// The error that was thrown in. Where it was thrown before this yield began, as the body was inside an await of its
     /// own, the item is dropped.
     pub fn yield_(&mut self, item: Y) -> Yield<'_, Y, S> {
-        Yield { yielder: self, state: State::New(item) }
+        Yield { yielder: self, item: Some(item), state: State::New }
     }
 }
 
@@ -100,11 +100,14 @@ impl<Y, S> fmt::Debug for Yielder<Y, S> {
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Yield<'a, Y: Send + 'static, S: Send + 'static = ()> {
     yielder: &'a mut Yielder<Y, S>,
-    state: State<Y>,
+    /// Until it is handed over.
+    item: Option<Y>,
+    state: State,
 }
 
-enum State<Y> {
-    New(Y),
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
     Standing,
     Over,
 }
@@ -125,7 +128,7 @@ impl<Y: Send + 'static, S: Send + 'static> Future for Yield<'_, Y, S> {
                 this.state = State::Over;
                 Poll::Ready(Ok(None))
             }
-            State::New(_) if link.state() != ANSWERED => this.hand_over(cx),
+            State::New if link.state() != ANSWERED => this.hand_over(cx),
             _ => this.poll_rarely(cx),
         }
     }
@@ -134,14 +137,15 @@ impl<Y: Send + 'static, S: Send + 'static> Future for Yield<'_, Y, S> {
 impl<Y: Send + 'static, S: Send + 'static> Yield<'_, Y, S> {
     #[inline(always)]
     fn hand_over(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<S>, Thrown>> {
-        let Self { yielder, state } = self;
+        let Self { yielder, item, state } = self;
         let found = with_current::<Y, S, _>(&yielder.link, |slot| {
             slot.remember(cx.waker());
             // An item whose yield was dropped goes first.
             if slot.item.is_none()
-                && let State::New(item) = std::mem::replace(state, State::Standing)
+                && let Some(item) = item.take()
             {
                 slot.item = Some(item);
+                *state = State::Standing;
                 yielder.link.set_state(STANDS);
             }
         });
@@ -154,7 +158,7 @@ impl<Y: Send + 'static, S: Send + 'static> Yield<'_, Y, S> {
     #[cold]
     #[inline(never)]
     fn poll_rarely(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<S>, Thrown>> {
-        assert!(!matches!(self.state, State::Over), "`yield_` was polled after its end");
+        assert!(self.state != State::Over, "`yield_` was polled after its end");
         if self.yielder.link.state() == ANSWERED {
             return self.take_answer();
         }
@@ -166,17 +170,23 @@ impl<Y: Send + 'static, S: Send + 'static> Yield<'_, Y, S> {
         }
     }
 
+    /// Ends it, and drops an item that was not handed over.
+    fn over(&mut self) {
+        self.state = State::Over;
+        self.item = None;
+    }
+
     #[cold]
     #[inline(never)]
     fn misused(&mut self) -> Poll<Result<Option<S>, Thrown>> {
-        self.state = State::Over;
+        self.over();
         Poll::Ready(Err(Thrown::new(Kind::Misused.into())))
     }
 
     #[cold]
     #[inline(never)]
     fn take_answer(&mut self) -> Poll<Result<Option<S>, Thrown>> {
-        self.state = State::Over;
+        self.over();
         Poll::Ready(match self.yielder.link.take_answer() {
             Some(Answer::Thrown(thrown)) => Err(thrown),
             Some(Answer::Sent(value)) => Ok(Some(value)),
@@ -198,7 +208,7 @@ impl<Y: Send + 'static, S: Send + 'static> Yield<'_, Y, S> {
 impl<Y: Send + 'static, S: Send + 'static> Drop for Yield<'_, Y, S> {
     #[inline(always)]
     fn drop(&mut self) {
-        if matches!(self.state, State::Standing) {
+        if self.state == State::Standing {
             self.abandon();
         }
     }
