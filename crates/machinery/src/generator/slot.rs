@@ -104,11 +104,6 @@ impl<Y, S> Slot<Y, S> {
         Self { link, item: None, outer: 0, inner: None }
     }
 
-    #[inline(always)]
-    pub(super) fn link(&self) -> &Link<S> {
-        &self.link
-    }
-
     /// Before the body is polled: a `yield_` that has no answer yet is asked for the next item.
     #[inline(always)]
     pub(super) fn resume(&mut self, waker: &Waker) {
