@@ -18,6 +18,9 @@ use crate::sync::atomic::{AtomicU8, Ordering};
 
 /// Turns were asked for.
 const TURNS: u8 = 1;
+/// Marks the turn of a source that was set aside.
+pub(crate) const RESUME: u32 = 1 << 31;
+
 /// Something was put in, or has changed.
 const AROUND: u8 = 2;
 
@@ -49,6 +52,11 @@ impl Bell {
     fn add(&self, news: u8) {
         let before = self.news.load(Ordering::Relaxed);
         self.news.store(before | news, Ordering::Release);
+    }
+
+    /// Lets the source in slot `key` go on, which was set aside.
+    pub(crate) fn resume(&self, key: u32) {
+        self.ring_for(key | RESUME);
     }
 
     /// Asks for a turn of the source in slot `key`.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::QueueManagerResult as Fed;
+use super::bell::RESUME;
 use super::body::{BoxBody, Ended, Over, Step, guarded};
 use super::feed::{Given, Place, Sub};
 use super::lane::Batch;
@@ -51,7 +52,18 @@ struct Slot<T, C> {
     #[expect(clippy::box_collection, reason = "most slots have none, and a slot is one cache line")]
     below: Option<Box<Vec<Below<T, C>>>>,
     scheduled: bool,
+    aside: Aside,
     end_at_first_error: bool,
+}
+
+/// Whether a source is set aside until one that it yielded has begun.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Aside {
+    No,
+    /// The other one needs no place that this one could be holding.
+    Free,
+    /// The other one needs a place: not all that have one may be set aside so.
+    Counted,
 }
 
 enum Below<T, C> {
@@ -117,15 +129,16 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             return;
         }
         let more = shared.bell.collect(&mut self.turns);
-        for key in self.turns.drain(..) {
-            // A turn asked for by a source that has ended since, or that stands in line already.
-            if let Some(slot) = self.slots.get_mut(key)
-                && !slot.scheduled
-            {
-                slot.scheduled = true;
-                self.ready.push_back(key);
+        let mut turns = std::mem::take(&mut self.turns);
+        for key in turns.drain(..) {
+            // It may be a turn of a source that has ended since, or that stands in line already.
+            if key & RESUME == 0 {
+                self.schedule(key);
+            } else {
+                self.resume(key & !RESUME);
             }
         }
+        self.turns = turns;
         if more {
             self.collect_entries(shared);
         }
@@ -331,10 +344,22 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             Place::Spawned => {
                 shared.running.count();
                 let started = shared.running.start(shared, sub, parent, context, from);
+                if let Some(key) = from
+                    && !started
+                {
+                    self.set_aside(key, Aside::Free);
+                }
                 (Turn::Nothing, started)
             }
             Place::Lane => {
-                let waits = shared.lane.add(shared, sub, parent, context, from);
+                let unlimited = shared.open.is_unlimited();
+                let resume = from.filter(|_| unlimited || self.may_set_aside());
+                let waits = shared.lane.add(shared, sub, parent, context, resume);
+                if let Some(key) = resume
+                    && waits
+                {
+                    self.set_aside(key, if unlimited { Aside::Free } else { Aside::Counted });
+                }
                 (Turn::Nothing, !waits)
             }
             Place::Turn | Place::OwnTask => (Turn::Nothing, self.place_inline(shared, sub, parent, context, from)),
@@ -380,8 +405,10 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             return true;
         }
         // Not all that are open may be set aside: the last one goes on, and what it yields waits.
-        let resume = from.filter(|_| self.set_aside + 1 < self.slots.len());
-        self.set_aside += usize::from(resume.is_some());
+        let resume = from.filter(|_| self.may_set_aside());
+        if let Some(key) = resume {
+            self.set_aside(key, Aside::Counted);
+        }
         self.waiting.push_back(Waiting { sub, parent, context, resume });
         self.open_waiting(shared);
         resume.is_none()
@@ -396,6 +423,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             context,
             below: None,
             scheduled: false,
+            aside: Aside::No,
             end_at_first_error,
         });
         if let Some(slot) = self.slots.get(key) {
@@ -407,10 +435,32 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     fn schedule(&mut self, key: u32) {
         if let Some(slot) = self.slots.get_mut(key)
             && !slot.scheduled
+            && slot.aside == Aside::No
         {
             slot.scheduled = true;
             self.ready.push_back(key);
         }
+    }
+
+    fn set_aside(&mut self, key: u32, aside: Aside) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.aside = aside;
+            self.set_aside += usize::from(aside == Aside::Counted);
+        }
+    }
+
+    /// Lets a source that was set aside go on.
+    fn resume(&mut self, key: u32) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            let aside = std::mem::replace(&mut slot.aside, Aside::No);
+            self.set_aside -= usize::from(aside == Aside::Counted);
+        }
+        self.schedule(key);
+    }
+
+    /// Whether one more of the open sources may be set aside for one that needs a place: not the last one.
+    fn may_set_aside(&self) -> bool {
+        self.set_aside + 1 < self.slots.len()
     }
 
     /// Opens what waits for a place, as far as there are places.
@@ -421,8 +471,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             let key = self.open_slot(shared, next.sub, next.parent, next.context);
             self.schedule(key);
             if let Some(key) = next.resume {
-                self.set_aside -= 1;
-                self.schedule(key);
+                self.resume(key);
             }
         }
     }
@@ -529,20 +578,23 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     fn take_from_slot(&mut self, shared: &Arc<Shared<T, C>>, key: u32, kept: &mut VecDeque<Entry<T, C>>) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         // Those that were set aside first: what they have taken was taken before.
-        let mut at = 0;
+        let (mut at, mut freed) = (0, 0);
         while let Some(Below::Begun { body, link, context, .. }) =
             slot.below.as_mut().and_then(|below| below.get_mut(at))
         {
             let ended = take_from(body, link, context, &mut self.queued, kept);
             if ended {
                 drop(slot.below.as_mut().map(|below| below.remove(at)));
-                shared.open.give_back();
+                freed += 1;
             } else {
                 at += 1;
             }
         }
         if take_from(&mut slot.body, &slot.link, &slot.context, &mut self.queued, kept) {
             self.end(shared, key);
+        }
+        for _ in 0..freed {
+            self.gave_back(shared);
         }
     }
 

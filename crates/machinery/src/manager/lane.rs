@@ -326,7 +326,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
     /// Steps one source for a while.
     fn run(&self, shared: &Arc<Shared<T, C>>, cell: usize, mut job: Job<T, C>, children: &mut Vec<Job<T, C>>) {
         if let Some(key) = job.resume.take() {
-            shared.bell.ring_for(key);
+            shared.bell.resume(key);
         }
         if job.left == 0 {
             job.left = RUN;

@@ -143,7 +143,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Running<T, C> {
         if let Some(Waiting { run, resume }) = next {
             spawn(run);
             if let Some(key) = resume {
-                shared.bell.ring_for(key);
+                shared.bell.resume(key);
             }
         }
         self.uncount(shared);

@@ -144,6 +144,10 @@ impl OpenLimit {
         }
     }
 
+    pub(crate) fn is_unlimited(&self) -> bool {
+        self.max == usize::MAX
+    }
+
     fn try_take(&self) -> bool {
         self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| (used < self.max).then_some(used + 1)).is_ok()
     }
