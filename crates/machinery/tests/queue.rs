@@ -736,7 +736,7 @@ fn scenario_23_a_million_ready_items_on_one_thread_let_other_tasks_run() {
         consumer.await.unwrap();
         stop.store(true, Ordering::Relaxed);
         neighbour.await.unwrap();
-        assert!(turns.load(Ordering::Relaxed) > 1_000, "the neighbour had {turns:?} turns");
+        assert!(turns.load(Ordering::Relaxed) >= 1_000_000 / 1_024, "the neighbour had {turns:?} turns");
     });
 }
 
@@ -758,7 +758,7 @@ fn scenario_23_a_million_instructions_let_other_tasks_run_as_well() {
         });
         assert_eq!(queue.stream().next().await, None);
         let seen = neighbour.await.unwrap();
-        assert!(seen > 90_000, "only {seen} were left when the neighbour had its first turn");
+        assert!(seen >= 100_000 - 1_024, "only {seen} were left when the neighbour had its first turn");
     });
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use tokio::task::coop::poll_proceed;
+use tokio::task::coop::{RestoreOnPending, poll_proceed};
 
 use crate::contain::contain;
 use crate::sync::Mutex;
@@ -147,6 +147,10 @@ impl<T> Shared<T> {
     }
 }
 
+/// One item in so many costs a unit of Tokio's cooperative budget, which has 128. Giving way costs as much as fifty
+/// items where it wakes another worker, so that one for each item would be half of what an item costs.
+const DEAR: u8 = 8;
+
 /// One consumer's state: that of a stream, or of a blocking iterator.
 #[derive(Debug)]
 pub(crate) struct Consumer {
@@ -156,8 +160,8 @@ pub(crate) struct Consumer {
     yielded: bool,
     /// Whether the last poll was pending for want of an entry.
     waited: bool,
-    /// How often that was so; wraps.
-    waits: u8,
+    /// How many entries were taken; wraps.
+    taken: u8,
     /// How many entries are still to come out, once the end has been noticed.
     left: Option<usize>,
     over: bool,
@@ -173,7 +177,7 @@ impl Consumer {
             registration: Registration::default(),
             breaks,
             waited: false,
-            waits: 0,
+            taken: 0,
             yielded: false,
             left: None,
             over: false,
@@ -200,16 +204,19 @@ impl Consumer {
                 return self.end(shared);
             }
             if shared.engine.len() != 0 {
+                let pays = COOP && self.has_to_pay();
                 if COOP
                     && std::mem::take(&mut self.waited)
+                    && !pays
+                    && self.left.is_none()
                     && let Some(cx) = &cx
-                    && let Some(item) = self.next_in_step(shared, cx.waker())
+                    && let Some(item) = shared.engine.pop_item_and_wait(&mut self.registration, cx.waker())
                 {
                     self.yielded = true;
                     return Poll::Ready(Some(item));
                 }
                 let share = match &mut cx {
-                    Some(cx) if COOP => Some(ready!(poll_proceed(cx))),
+                    Some(cx) if pays => Some(ready!(self.pay(cx))),
                     _ => None,
                 };
                 let item = shared.engine.pop_item();
@@ -228,6 +235,8 @@ impl Consumer {
                 }
                 if let Some(instruction) = instruction {
                     shared.run(instruction);
+                    // It may have done a lot, so the next entry pays.
+                    self.taken |= DEAR - 1;
                     continue;
                 }
             }
@@ -239,7 +248,11 @@ impl Consumer {
                 return Poll::Pending;
             };
             // Where a capacity is, this may find an item with a producer.
-            let share = if COOP && shared.engine.capacity().is_some() { Some(ready!(poll_proceed(cx))) } else { None };
+            let share = if COOP && shared.engine.capacity().is_some() && self.has_to_pay() {
+                Some(ready!(self.pay(cx)))
+            } else {
+                None
+            };
             match shared.engine.wait(&mut self.registration, cx.waker()) {
                 Wait::Item(item) => {
                     if let Some(share) = share {
@@ -260,17 +273,20 @@ impl Consumer {
         }
     }
 
-    /// The item that the consumer waited for.
-    ///
-    /// Whoever waited has most likely given way to others just now, so it pays its share of the budget one time in
-    /// eight: enough to stop a task that polls in vain and goes on.
+    /// Whether the next entry costs a unit of the task's budget.
     #[inline]
-    fn next_in_step<T>(&mut self, shared: &Shared<T>, waker: &Waker) -> Option<T> {
-        self.waits = self.waits.wrapping_add(1);
-        if self.waits.is_multiple_of(8) || self.left.is_some() {
-            return None;
+    fn has_to_pay(&mut self) -> bool {
+        self.taken = self.taken.wrapping_add(1);
+        self.taken.is_multiple_of(DEAR)
+    }
+
+    fn pay(&mut self, cx: &mut Context<'_>) -> Poll<RestoreOnPending> {
+        let paid = poll_proceed(cx);
+        if paid.is_pending() {
+            // It is still due at the next poll.
+            self.taken = self.taken.wrapping_sub(1);
         }
-        shared.engine.pop_item_and_wait(&mut self.registration, waker)
+        paid
     }
 
     /// Whether this consumer is to stop now.
