@@ -91,6 +91,8 @@ pub(crate) struct Shared {
 pub(super) struct Core {
     pub(super) tasks: Rack,
     pub(super) running: usize,
+    /// How many of the running are settled and tell so.
+    pub(super) telling: usize,
     /// How many of the running have an order of their own.
     singled: usize,
     pub(super) closed: bool,
@@ -283,6 +285,7 @@ impl Shared {
             core: Mutex::new(Core {
                 tasks: Rack::new(),
                 running: 0,
+                telling: 0,
                 singled: 0,
                 closed: false,
                 stopped_at: None,
@@ -512,6 +515,7 @@ impl Shared {
         let (wakers, awaiting, callbacks, old) = {
             let mut core = self.core.lock();
             core.cut += usize::from(cut);
+            core.telling += 1;
             let entry = core.entry(key);
             entry.flags |= SETTLED | if unread { UNREAD } else { 0 };
             // The callbacks' own view.
@@ -534,6 +538,7 @@ impl Shared {
         let after = {
             let mut core = self.core.lock();
             core.running -= 1;
+            core.telling -= 1;
             if core.entry(key).order != Order::Run {
                 core.singled -= 1;
                 if core.singled == 0 {

@@ -172,7 +172,8 @@ impl Tasks {
     /// How many tasks are held: those that are not over yet.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.shared.core.lock().running
+        let core = self.shared.core.lock();
+        core.running - core.telling
     }
 
     /// Whether the task is held here and is not over yet.
