@@ -89,6 +89,9 @@ fn models(tally: &mut Tally, cfg: &str, folder: &str, preemptions: &str) -> Resu
         cargo("test --release --package machinery-models --no-fail-fast --target-dir")
             .arg(target_dir().join(folder))
             .env("RUSTFLAGS", format!("--cfg {cfg}"))
+            // The time of a model is that of its build.
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
             .env("LOOM_MAX_PREEMPTIONS", preemptions),
     )?;
     Ok(Verdict::Passed)

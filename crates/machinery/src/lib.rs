@@ -16,6 +16,13 @@ pub use name::Name;
 pub mod ctx;
 pub use ctx::{Completion, Ctx, CtxGuard, CtxOptions};
 
+/// For the models, which have no runtime to run tasks on: counts as a task of `ctx` until it is dropped.
+#[cfg(any(machinery_loom, machinery_shuttle))]
+#[doc(hidden)]
+pub fn model_task(ctx: &Ctx) -> impl Send + use<> {
+    ctx.busy()
+}
+
 pub mod tramp;
 pub use tramp::{Report, Tramp};
 

@@ -14,7 +14,7 @@
 use std::future::{Future, IntoFuture};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 #[cfg(all(machinery_loom, not(machinery_shuttle)))]
@@ -43,24 +43,31 @@ pub fn large_model(program: impl Fn() + Send + Sync + 'static) {
     drop(program);
 }
 
-/// Wakes a modelled thread out of its parking.
-struct Unpark(thread::Thread);
+/// Wakes a modelled thread out of its parking. The flag is for a wake-up by the thread itself, which loom forgets.
+struct Unpark {
+    thread: thread::Thread,
+    woken: AtomicBool,
+}
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.woken.store(true, Ordering::SeqCst);
+        self.thread.unpark();
     }
 }
 
 /// Polls a future to its end on this thread. A wake-up that gets lost is a deadlock, which the checkers see.
 pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
     let mut future = pin!(future.into_future());
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&unpark));
     let mut cx = Context::from_waker(&waker);
     loop {
-        match future.as_mut().poll(&mut cx) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        while !unpark.woken.swap(false, Ordering::SeqCst) {
+            thread::park();
         }
     }
 }

@@ -1,5 +1,4 @@
 //! The last handle against a sweep: where memory could be used after it is freed.
-#![cfg(any(machinery_loom, machinery_shuttle))]
 
 use machinery::Ctx;
 use machinery_models::{Count, large_model, model, poll_with, thread};

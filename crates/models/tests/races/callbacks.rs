@@ -1,5 +1,4 @@
 //! Callbacks and waiters against completion.
-#![cfg(any(machinery_loom, machinery_shuttle))]
 
 use machinery::Ctx;
 use machinery::ctx::Removal;

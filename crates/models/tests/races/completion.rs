@@ -1,5 +1,4 @@
 //! Completion against everything that may happen to a context at the same time.
-#![cfg(any(machinery_loom, machinery_shuttle))]
 
 use machinery::Ctx;
 use machinery_models::{block_on, large_model, model, thread};

@@ -1,0 +1,11 @@
+//! Every race that the library names, in one program.
+#![cfg(any(machinery_loom, machinery_shuttle))]
+
+mod burial;
+mod callbacks;
+mod completion;
+mod deadline;
+mod draining;
+mod queue;
+mod shapes;
+mod signals;

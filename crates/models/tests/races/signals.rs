@@ -1,0 +1,86 @@
+//! Promises and events against those who wait for them.
+
+use machinery::{Ctx, Event, Promise, wait_for_all, wait_for_first};
+use machinery_models::{Count, block_on, model, thread};
+
+#[test]
+fn of_two_settlements_of_a_promise_one_wins_and_the_waiter_gets_it() {
+    model(|| {
+        let promise = Promise::new("answer");
+        let other = promise.clone();
+        let racing = thread::spawn(move || other.set_result(1));
+        let ours = promise.set_result(2);
+        block_on(promise.settled());
+        let theirs = racing.join().expect("no panic");
+        assert!(ours != theirs);
+        assert_eq!(promise.value(), Some(if ours { &2 } else { &1 }));
+    });
+}
+
+#[test]
+fn a_callback_added_while_a_promise_is_settled_runs_once() {
+    model(|| {
+        let promise = Promise::new("answer");
+        let ran = Count::new();
+        let other = promise.clone();
+        let adding = thread::spawn({
+            let ran = ran.clone();
+            move || {
+                other.add_done_callback(move |_: &Promise<u8>| ran.add());
+            }
+        });
+        promise.set_result(7);
+        adding.join().expect("no panic");
+        assert_eq!(ran.get(), 1);
+    });
+}
+
+#[test]
+fn an_event_that_is_set_and_cleared_wakes_who_was_waiting() {
+    model(|| {
+        let event = Event::new();
+        let mut wait = event.wait();
+        let woken = Count::new();
+        assert!(machinery_models::poll_with(&mut wait, &woken.waker()).is_pending());
+        let other = event.clone();
+        let racing = thread::spawn(move || {
+            other.set();
+            other.clear();
+        });
+        block_on(wait);
+        racing.join().expect("no panic");
+    });
+}
+
+#[test]
+fn the_first_of_an_event_and_a_context_ends_the_wait() {
+    model(|| {
+        let root = Ctx::beginning("root");
+        let event = Event::new();
+        let other = event.clone();
+        let ctx = root.ctx();
+        let waiting = thread::spawn(move || block_on(wait_for_first((&event, &ctx))));
+        other.set();
+        root.cancel();
+        waiting.join().expect("no panic");
+    });
+}
+
+#[test]
+fn all_of_an_event_and_a_promise_and_a_context_end_the_wait() {
+    model(|| {
+        let root = Ctx::beginning("root");
+        let (event, promise) = (Event::new(), Promise::new("answer"));
+        let waiting = thread::spawn({
+            let (event, promise, ctx) = (event.clone(), promise.clone(), root.ctx());
+            move || {
+                block_on(wait_for_all((&event, &promise, &ctx)));
+                assert!(promise.is_done() && ctx.is_done());
+            }
+        });
+        event.set();
+        promise.set_result(7);
+        root.cancel();
+        waiting.join().expect("no panic");
+    });
+}
