@@ -133,6 +133,7 @@ impl<T> Feed<T> {
 
     /// An async generator, which is closed if the manager stops before it has ended.
     #[doc(alias = "add_async_generator")]
+    #[must_use]
     pub fn generator<Y, S, E>(generator: AsyncGenerator<Y, S, E>) -> Self
     where
         Y: Send + 'static,
