@@ -453,3 +453,31 @@ proptest! {
         prop_assert!(refused.iter().all(|id| once.binary_search(id).is_err()), "a refused item came out");
     }
 }
+
+#[test]
+fn room_that_a_consumer_makes_by_taking_from_the_line_goes_to_the_next_producer() {
+    let root = Ctx::beginning("app");
+    let queue = queue(&root).capacity(1).build();
+    queue.append(1);
+    let mut second = queue.append_wait(2);
+    let mut third = queue.append_wait(3);
+    let woken = Arc::new(AtomicUsize::new(0));
+    let waker = {
+        let woken = Arc::clone(&woken);
+        on_wake(move || {
+            woken.fetch_add(1, Ordering::SeqCst);
+        })
+    };
+    assert!(poll_with(&mut second, Waker::noop()).is_pending());
+    assert!(poll_with(&mut third, &waker).is_pending());
+
+    let mut items = queue.stream();
+    assert_eq!(now(&mut items), Poll::Ready(Some(1)));
+    // The second producer has been called and has not come yet.
+    assert_eq!(now(&mut items), Poll::Ready(Some(2)));
+    drop(items);
+    assert_eq!(woken.load(Ordering::SeqCst), 1);
+    assert!(poll_with(&mut third, &waker).is_ready());
+    assert!(poll_with(&mut second, Waker::noop()).is_ready());
+    assert_eq!(rest(&queue), [3]);
+}

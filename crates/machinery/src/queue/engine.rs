@@ -353,6 +353,8 @@ impl<T> Engine<T> {
         if let Some(producer) = producer {
             wake(producer);
         }
+        // A producer that had been called leaves its room to the next one.
+        self.call_producers();
         Wait::Item(item)
     }
 
