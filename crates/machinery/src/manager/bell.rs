@@ -13,6 +13,7 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
+use crate::contain::wake;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU8, Ordering};
 
@@ -45,7 +46,7 @@ impl Bell {
             state.sleeper.take()
         };
         if let Some(waker) = sleeper {
-            waker.wake();
+            wake(waker);
         }
     }
 
@@ -68,7 +69,7 @@ impl Bell {
             state.sleeper.take()
         };
         if let Some(waker) = sleeper {
-            waker.wake();
+            wake(waker);
         }
     }
 

@@ -268,6 +268,13 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 }
                 goes_on.0
             }
+            Ok(Poll::Ready(Step::Only(Given::Source(sub)))) if shared.depth_first && sub.place == Place::Turn => {
+                // It takes the place of the function that yielded it.
+                let (parent, context) = (Sources::link(&slot.link), slot.context.clone());
+                slot.below.get_or_insert_default().push(Below::Fresh { sub: *sub, parent, context });
+                drop(self.end(shared, key));
+                Turn::Nothing
+            }
             Ok(Poll::Ready(Step::Only(given))) => {
                 let (sources, context) = self.end(shared, key);
                 self.given(shared, sources, given, context, None).0

@@ -70,7 +70,8 @@ pub struct Streamer<T: Send + 'static, C: Clone + Send + 'static = ()> {
     done: Option<Done>,
     broken: Option<EventWait>,
     state: State,
-    halted: bool,
+    /// How often the breaker had been set when sources last went on.
+    breaks: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,16 +89,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Unpin for Streamer<T, C> {}
 impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
     pub(crate) fn new(shared: Arc<Shared<T, C>>, guard: CtxGuard) -> Self {
         let ring = Waker::from(Arc::clone(&shared.bell));
-        Self {
-            shared,
-            engine: Engine::new(),
-            guard,
-            ring,
-            done: None,
-            broken: None,
-            state: State::Running,
-            halted: false,
-        }
+        Self { shared, engine: Engine::new(), guard, ring, done: None, broken: None, state: State::Running, breaks: 0 }
     }
 
     /// The next result, or nothing once the stream has ended.
@@ -139,10 +131,13 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
                 if self.shared.ctx.is_done() {
                     return Poll::Ready(Some(self.stop()));
                 }
+                // Asked for first: a breaker that is set after that is noticed the next time.
+                let breaks = self.shared.breaker.times_set();
                 if self.shared.breaker.is_set() {
                     return Poll::Ready(self.next_while_broken());
                 }
-                if self.halted {
+                if self.breaks != breaks {
+                    self.breaks = breaks;
                     self.resume();
                 }
                 if let Some(result) = self.engine.queued.pop_front() {
@@ -159,6 +154,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
         for _ in 0..TURNS {
             match self.engine.turn(&self.shared) {
                 Some(Some(result)) => return Poll::Ready(Some(result)),
+                // The source may have seen to it itself.
+                Some(None) if self.is_interrupted() => break,
                 Some(None) => {}
                 None => {
                     // What blocking sources have left without a call is left to gather.
@@ -170,17 +167,22 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
                         self.shared.bell.leave();
                         return Poll::Ready(Some(QueueManagerResult::Stopped { exception: None }));
                     }
-                    if self.watch() && self.shared.bell.sleep(cx.waker()) {
-                        return Poll::Pending;
-                    }
-                    if self.shared.ctx.is_done() || self.shared.breaker.is_set() {
+                    if !self.watch() || self.is_interrupted() {
                         break;
+                    }
+                    if self.shared.bell.sleep(cx.waker()) {
+                        return Poll::Pending;
                     }
                 }
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Whether the context is complete, or the breaker has been set since sources last went on.
+    fn is_interrupted(&self) -> bool {
+        self.shared.ctx.is_done() || self.shared.breaker.times_set() != self.breaks
     }
 
     /// Sees to it that completion and breaker ring the bell; says `false` if one of them is there already.
@@ -232,7 +234,6 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
     fn next_while_broken(&mut self) -> Option<QueueManagerResult<T, C>> {
         // It has rung, and has to be made anew for the next time.
         self.broken = None;
-        self.halted = true;
         if self.engine.queued.is_empty() {
             self.engine.take_queued(&self.shared, false);
         }
@@ -240,7 +241,6 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
     }
 
     fn resume(&mut self) {
-        self.halted = false;
         self.shared.resumed.notify_waiters();
         self.shared.lane.kick(&self.shared);
     }

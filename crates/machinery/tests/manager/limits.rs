@@ -208,3 +208,44 @@ async fn a_stream_in_a_task_of_its_own_is_a_few_items_ahead_and_no_more() {
         drop(results.next().await);
     }
 }
+
+#[tokio::test]
+async fn a_source_that_yields_many_blocking_ones_is_not_set_aside_with_the_last_place() {
+    for depth_first in [false, true] {
+        for places in 1..4 {
+            let root = Ctx::beginning("root");
+            let builder = queue_manager::<u32>(&root).max_open(places).blocking_threads(1);
+            let (feeder, mut results) = if depth_first { builder.depth_first() } else { builder }.build();
+            for source in 0..4 {
+                feeder.add_iter("many", (0..20).map(move |at| Feed::blocking_function(move || source * 20 + at)));
+                feeder.add_iter("some", (0..5).map(move |at| Feed::iter([1000 + source * 5 + at])));
+            }
+            drop(feeder);
+            let all = tokio::time::timeout(Duration::from_secs(20), values(&mut results));
+            let mut all = all.await.unwrap_or_else(|_| panic!("hangs with {places}, depth first: {depth_first}"));
+            all.sort_unstable();
+            assert_eq!(all, (0..80).chain(1000..1020).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[tokio::test]
+async fn depth_first_a_function_that_yields_a_source_makes_room_for_it() {
+    let root = Ctx::beginning("root");
+    let (feeder, mut results) = queue_manager::<usize>(&root).depth_first().build();
+    let alive = Arc::<Alive>::default();
+    let inside = Arc::clone(&alive);
+    feeder.add_iter(
+        "wide",
+        (0..100).map(move |_| {
+            let alive = Arc::clone(&inside);
+            Feed::function(move || {
+                Feed::iter(std::iter::once(()).chain([()]).scan(alive.one(), move |_, ()| Some(alive.count())))
+            })
+        }),
+    );
+    drop(feeder);
+    let open = values(&mut results).await;
+    assert_eq!(open.len(), 200);
+    assert_eq!(open.into_iter().max(), Some(1), "one at a time is gone into");
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::{FutureExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use machinery::{AsyncGenerator, Completion, Ctx, CtxOptions, Feed, QueueManagerResult as Fed, queue_manager};
 use tokio::time::{Instant, sleep};
 
@@ -411,4 +411,88 @@ async fn an_async_generator_that_is_left_half_way_cleans_up_below_the_context() 
     root.close().await;
     assert_eq!(said_goodbye.load(Ordering::SeqCst), 2);
     assert_eq!(heard.reports(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_that_was_set_and_cleared_while_nobody_polled_leaves_nothing_halted() {
+    for slept in [false, true] {
+        let root = Ctx::beginning("root");
+        let (feeder, mut results) = queue_manager::<u32>(&root).build();
+        let slow = stream::iter(0..5).then(|at| async move {
+            sleep(Duration::from_secs(1)).await;
+            at
+        });
+        feeder.add("ahead", Feed::stream(slow).in_own_task());
+        drop(feeder);
+        assert!(now(&mut results).is_none());
+        if !slept {
+            sleep(Duration::from_millis(1500)).await;
+            assert!(now(&mut results).is_some());
+        }
+        results.breaker().set();
+        sleep(Duration::from_secs(10)).await;
+        results.breaker().clear();
+        let said = tokio::time::timeout(Duration::from_secs(60), all(&mut results)).await.expect("it goes on");
+        assert_eq!(said.last().map(String::as_str), Some("stopped"));
+        assert_eq!(said.len(), if slept { 7 } else { 6 });
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_completes_the_context_is_the_last_one_to_take_a_step() {
+    let root = Arc::new(Ctx::beginning("root"));
+    let (feeder, mut results) = queue_manager::<u32>(&root).build();
+    let stepped = Arc::new(AtomicUsize::new(0));
+    let guard = Arc::clone(&root);
+    feeder.add_stream(
+        "completes",
+        stream::poll_fn(move |_| {
+            guard.cancel();
+            std::task::Poll::<Option<u32>>::Pending
+        }),
+    );
+    for _ in 0..3 {
+        let stepped = Arc::clone(&stepped);
+        feeder.add_fn("function", move || {
+            note(&stepped);
+            1
+        });
+    }
+    assert_eq!(all(&mut results).await, ["stopped by the context"]);
+    assert_eq!(stepped.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_source_that_sets_the_breaker_is_the_last_one_to_take_a_step() {
+    let root = Ctx::beginning("root");
+    let (feeder, mut results) = queue_manager::<u32>(&root).build();
+    let breaker = results.breaker().clone();
+    feeder.add_stream(
+        "breaks",
+        stream::poll_fn(move |_| {
+            breaker.set();
+            std::task::Poll::<Option<u32>>::Pending
+        }),
+    );
+    feeder.add_fn("function", || 1);
+    assert!(results.next().await.is_none());
+    results.breaker().clear();
+    assert_eq!(told(&results.next().await.unwrap()), "function `function`: 1");
+}
+
+#[tokio::test]
+async fn a_consumers_waker_that_panics_stays_out_of_what_feeds_it() {
+    struct Panics;
+    impl std::task::Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker of the user");
+        }
+    }
+    let root = Ctx::beginning("root");
+    let (feeder, mut results) = queue_manager::<u32>(&root).build();
+    let waker = std::task::Waker::from(Arc::new(Panics));
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(results.poll_next_unpin(&mut cx).is_pending());
+    assert!(feeder.add_value("value", 1).is_taken());
+    assert_eq!(results.next().await.unwrap().into_value(), Some(1));
 }
