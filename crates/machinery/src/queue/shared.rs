@@ -1,7 +1,7 @@
 //! What all handles of one queue share: its store, its context, its breaker and what runs after each item.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use tokio::task::coop::{RestoreOnPending, poll_proceed};
 
