@@ -303,13 +303,27 @@ impl Ctx {
     ///
     /// Where the context is done, the future is not polled.
     ///
+    /// # Cancel safety
+    ///
+    /// As cancel safe as `future` itself.
+    ///
     /// # Errors
     ///
     /// The context's [`Completion`], when that came first; the future is dropped with the [`Run`] then.
     ///
-    /// # Cancel safety
+    /// # Examples
     ///
-    /// As cancel safe as `future` itself.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use machinery::Ctx;
+    ///
+    /// let root = Ctx::beginning("app");
+    /// assert_eq!(root.run(async { 7 }).await.unwrap(), 7);
+    /// root.cancel_because("enough");
+    /// assert_eq!(root.run(async { 7 }).await.unwrap_err().reason(), Some("enough"));
+    /// # }
+    /// ```
     pub fn run<F: Future>(&self, future: F) -> Run<F> {
         Run::new(self, future)
     }

@@ -85,16 +85,16 @@ use crate::{Ctx, Name, SharedError};
 ///
 /// `E` says what the items are: plain `Y` for [`Infallible`], and `Result<Y, SharedError>` for [`SharedError`].
 ///
+/// # Panics
+///
+/// A panic of the body goes through to whoever polls the generator, which is finished then.
+///
 /// # Drop
 ///
 /// Dropping a generator half-way never waits. On a context with a runtime its clean-up goes on as a task, which the context
 /// counts as its own: the generator is closed there, and an error that it ends with is reported through the context's
 /// `Tramp`. On a context without a runtime the body is dropped, and that is reported. Without a context the body is
 /// dropped, as with any stream.
-///
-/// # Panics
-///
-/// A panic of the body goes through to whoever polls the generator, which is finished then.
 ///
 /// # Examples
 ///

@@ -3,6 +3,14 @@
 //! Behind the feature `tokio-util`. A token that is cancelled completes the contexts that follow it before its
 //! `cancel` returns, and a context that completes cancels its token before its own completing call returns; no
 //! task stands between them.
+//!
+//! # Invariants
+//!
+//! 1. The canceller is taken out once: by the poll that finds the token cancelled, or by the end of the context.
+//! 2. The wait is polled and dropped outside its lock, as both lock the token's tree. It is put back only while the
+//!    canceller is there. Who stops it takes the canceller first, so that no wait is left behind.
+//!
+//! Lock order: `waiting`, then `canceller`; no user code and no token is touched under either.
 
 use std::fmt;
 use std::future::Future;

@@ -343,6 +343,25 @@ impl Ctx {
 }
 
 /// The future of [`Ctx::callback_finished`].
+///
+/// # Cancel safety
+///
+/// Cancel safe: a drop forgets the wait and leaves nothing behind.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use machinery::{Ctx, ctx::CallbackFinished};
+///
+/// let root = Ctx::beginning("app");
+/// let id = root.add_done_callback(|_| {});
+/// root.cancel();
+/// let finished: CallbackFinished = root.callback_finished(id);
+/// finished.await;
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a future does nothing until it is awaited"]
 pub struct CallbackFinished {

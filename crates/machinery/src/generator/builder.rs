@@ -52,6 +52,23 @@ pub struct GeneratorBuilder<S = (), C = ()> {
 }
 
 /// The context that a [`GeneratorBuilder`] puts its generator on.
+///
+/// # Examples
+///
+/// ```
+/// use machinery::Ctx;
+/// use machinery::generator::{GeneratorBuilder, Place};
+/// use std::time::Duration;
+///
+/// fn patient(builder: GeneratorBuilder<(), Place>) -> GeneratorBuilder<(), Place> {
+///     builder.grace(Duration::from_secs(60))
+/// }
+///
+/// let root = Ctx::beginning("app");
+/// let lines = patient(GeneratorBuilder::new().on(&root, "lines"))
+///     .plain(|_ctx, mut y| async move { y.yield_("line").await });
+/// assert_eq!(lines.ctx().unwrap().full_name(), "app-->lines");
+/// ```
 #[derive(Debug)]
 pub struct Place {
     guard: CtxGuard,

@@ -82,6 +82,11 @@ impl<Y, S> fmt::Debug for Yielder<Y, S> {
 
 /// The future of [`Yielder::yield_`].
 ///
+/// # Cancel safety
+///
+/// Once it was polled, the item is the consumer's, also when this is dropped then. What the consumer answers to a yield
+/// that is dropped is lost, but for an error that it throws, which comes up at the next yield.
+///
 /// # Examples
 ///
 /// ```

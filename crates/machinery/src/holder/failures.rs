@@ -89,7 +89,23 @@ pub struct FailFast;
 ///
 /// # Examples
 ///
-/// See [`HolderBuilder`](super::HolderBuilder).
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use machinery::{Ctx, TaskHolder};
+///
+/// let root = Ctx::beginning("app");
+/// let failures = TaskHolder::builder(&root)
+///     .collect_all()
+///     .scope(async |tasks| {
+///         tasks.add("bad", async { Err::<(), _>("no route") });
+///         tasks.add("worse", async { panic!("a mistake") });
+///     })
+///     .await
+///     .unwrap_err();
+/// assert_eq!(failures.len(), 2);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CollectAll;
 

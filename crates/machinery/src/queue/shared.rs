@@ -1,4 +1,7 @@
 //! What all handles of one queue share: its store, its context, its breaker and what runs after each item.
+//!
+//! Invariant: `after` only grows, and `has_after` is set after its first entry was made. What runs after an item is a
+//! copy of the list, as it is user code and runs without the lock, which is innermost.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
