@@ -1,4 +1,6 @@
 //! The queue manager, through its public interface.
+#![expect(clippy::disallowed_methods, reason = "a test reads the clock and spawns as a user does")]
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 #[path = "manager/blocking.rs"]
 mod blocking;

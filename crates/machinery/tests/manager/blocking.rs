@@ -115,7 +115,7 @@ async fn completion_stops_blocking_sources_and_the_stream_ends_once_they_have_le
     let alive = Arc::new(Alive::default());
     for _ in 0..10 {
         let one = alive.one();
-        feeder.add_blocking_iter("endless", (0..).map(move |at| at + 0 * size_of_val(&one) as u32));
+        feeder.add_blocking_iter("endless", (0..).map(move |at| at + one.nothing()));
     }
     for _ in 0..1_000 {
         drop(results.next().await);
@@ -133,7 +133,7 @@ async fn dropping_the_stream_stops_blocking_sources_and_the_context_waits_for_th
     let alive = Arc::new(Alive::default());
     for _ in 0..10 {
         let one = alive.one();
-        feeder.add_blocking_iter("endless", (0..).map(move |at| at + 0 * size_of_val(&one) as u32));
+        feeder.add_blocking_iter("endless", (0..).map(move |at| at + one.nothing()));
     }
     for _ in 0..100 {
         drop(results.next().await);

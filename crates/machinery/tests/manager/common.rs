@@ -95,6 +95,13 @@ impl Alive {
 #[derive(Debug)]
 pub(crate) struct One(Arc<AtomicUsize>);
 
+impl One {
+    /// Zero, for a closure that has to hold it.
+    pub(crate) fn nothing(&self) -> u32 {
+        0
+    }
+}
+
 impl Drop for One {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);

@@ -119,8 +119,8 @@ async fn sources_are_dropped_on_completion_before_the_stream_ends() {
         |one: super::common::One| {
             Feed::future(async move { std::future::pending::<u32>().await + size_of_val(&one) as u32 })
         },
-        |one: super::common::One| Feed::iter((0..).map(move |at| at + 0 * size_of_val(&one) as u32)),
-        |one: super::common::One| Feed::iter((0..).map(move |at| at + 0 * size_of_val(&one) as u32)).blocking(),
+        |one: super::common::One| Feed::iter((0..).map(move |at| at + one.nothing())),
+        |one: super::common::One| Feed::iter((0..).map(move |at| at + one.nothing())).blocking(),
     ] {
         feeder.add("source", feed(alive.one()));
     }
@@ -140,7 +140,7 @@ trait ChainWith: futures_util::Stream<Item = u32> + Sized {
     where
         Self: Send,
     {
-        futures_util::StreamExt::map(self, move |value| value + 0 * size_of_val(&one) as u32)
+        futures_util::StreamExt::map(self, move |value| value + one.nothing())
     }
 }
 
