@@ -217,7 +217,7 @@ where
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
     /// let root = Ctx::beginning("tasks");
     /// let (feeder, mut results) = queue_manager::<u32>(&root).build();
-    /// feeder.add_task("elsewhere", tokio::task::spawn_blocking(|| 6 * 7));
+    /// feeder.add_task("elsewhere", tokio::task::spawn_blocking(|| 6_u32 * 7));
     /// assert_eq!(results.next().await.unwrap().into_value(), Some(42));
     /// # });
     /// ```
