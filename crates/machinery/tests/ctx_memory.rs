@@ -80,7 +80,7 @@ fn every_kind_of_use_of_a_child_leaves_nothing_with_its_parent() {
         let _ = std::pin::Pin::new(&mut waits.2).poll(&mut cx);
         let id = root.add_done_callback(|_| {});
         assert!(root.remove_done_callback(id) == machinery::ctx::Removal::Removed);
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             child.cancel_because(format!("{n}"));
         }
         drop((detached, linked, waits, child, leaf));

@@ -1,4 +1,6 @@
 //! Random sources with random stops through the manager, against a model which accounts for every value, failure and stop.
+#![expect(clippy::disallowed_methods, reason = "a test spawns as a user does")]
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
