@@ -444,6 +444,11 @@ async fn a_waker_that_panics_keeps_no_other_ticker_paused() {
     assert!(bad.poll_next_unpin(&mut Context::from_waker(&Arc::new(Panics).into())).is_pending());
     release_after(pause, 1.0);
     assert!(good.next().await.is_some());
+    // Nor does it reach whoever changes the period.
+    assert!(bad.next().await.is_some());
+    assert!(bad.poll_next_unpin(&mut Context::from_waker(&Arc::new(Panics).into())).is_pending());
+    bad.handle().change_after(s(2.0));
+    assert_eq!(bad.next().await.unwrap().iteration, 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,15 +10,15 @@
 //!
 //! The lock is a leaf.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::time::Duration;
 
 use super::schedule::Schedule;
+use crate::Ctx;
+use crate::contain::contain;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::tramp::Report;
-use crate::{Ctx, error};
 
 /// What the handles, the pauser and the ticker share.
 #[derive(Debug)]
@@ -69,11 +69,7 @@ impl Signal {
 
     /// Has the ticker look again; a waker that panics is reported.
     pub(super) fn poke(&self) {
-        let woken = catch_unwind(AssertUnwindSafe(|| self.poke_with(|_| ())));
-        if let Err(panic) = woken {
-            let error = error::panic_error(panic);
-            Report::new(&self.ctx, "a waker panicked").error(&error).send();
-        }
+        self.poke_with(|_| ());
     }
 
     fn poke_with(&self, news: impl FnOnce(&mut Inner)) {
@@ -84,8 +80,10 @@ impl Signal {
             self.poked.store(true, Ordering::Release);
             inner.waker.take()
         };
-        if let Some(waker) = waker {
-            waker.wake();
+        if let Some(waker) = waker
+            && let Err(panic) = contain(|| waker.wake())
+        {
+            Report::new(&self.ctx, "a waker panicked").error(&panic).send();
         }
     }
 
