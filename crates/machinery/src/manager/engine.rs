@@ -573,7 +573,14 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         }
         if drop_sources {
             for entry in kept.drain(..) {
-                drop(guarded(move || drop(entry)));
+                match entry {
+                    // It runs already: it is stopped and waited for like those that had their turn.
+                    Entry::Arrived { sources, given: Given::Source(sub), context } if sub.kind == QueueInput::Task => {
+                        shared.running.count();
+                        shared.running.start(shared, *sub, Some(sources), context, None);
+                    }
+                    entry => drop(guarded(move || drop(entry))),
+                }
             }
         }
         self.entries = kept;

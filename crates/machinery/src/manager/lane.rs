@@ -543,7 +543,10 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Worker<T, C> {
             state.take_all()
         };
         for job in jobs {
-            let Job { sub, link, context, .. } = job;
+            let Job { sub, link, context, resume, .. } = job;
+            if let Some(key) = resume {
+                shared.bell.resume(key);
+            }
             let gone: SharedError = Arc::new(RuntimeGone);
             let end = (sub.kind != QueueInput::Function).then(|| Some(Arc::clone(&gone)));
             drop(guarded(move || drop(sub)));

@@ -240,6 +240,9 @@ impl<T, C> Drop for Run<T, C> {
         for mut one in waiting {
             one.run.drop_body();
             one.run.deliver(Given::Error(Arc::new(RuntimeGone)));
+            if let Some(key) = one.resume {
+                self.shared.bell.resume(key);
+            }
             self.shared.running.uncount(&self.shared);
         }
         self.shared.running.uncount(&self.shared);

@@ -11,7 +11,8 @@ use tokio::task::coop;
 
 use super::QueueManagerResult;
 use super::engine::Engine;
-use super::shared::Shared;
+use super::feed::Given;
+use super::shared::{Entry, Shared};
 use crate::ctx::Done;
 use crate::event::EventWait;
 use crate::{Ctx, CtxGuard, Event, SharedError};
@@ -306,7 +307,12 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
             inbox.closed = true;
             std::mem::take(&mut inbox.entries)
         };
-        drop(super::body::guarded(move || drop(late)));
+        for entry in late {
+            if let Entry::Arrived { sources, given: Given::Error(error), .. } = &entry {
+                self.shared.report("source failed and nobody read its failure", sources, Some(error));
+            }
+            drop(super::body::guarded(move || drop(entry)));
+        }
         self.shared.bell.leave();
         self.shared.lane.discard(&self.shared);
         for result in self.engine.queued.drain(..) {

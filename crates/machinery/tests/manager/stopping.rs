@@ -496,3 +496,39 @@ async fn a_consumers_waker_that_panics_stays_out_of_what_feeds_it() {
     assert!(feeder.add_value("value", 1).is_taken());
     assert_eq!(results.next().await.unwrap().into_value(), Some(1));
 }
+
+#[test]
+fn a_source_that_waits_for_what_a_runtime_took_with_it_goes_on() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let root = Ctx::beginning_with("root", CtxOptions::new().runtime(runtime.handle().clone())).unwrap();
+    let (feeder, mut results) = queue_manager::<u32>(&root).max_running(1).build();
+    feeder.add_iter("futures", (0..3).map(|_| Feed::future(std::future::pending::<u32>())));
+    drop(feeder);
+    runtime.block_on(async {
+        assert!(now(&mut results).is_none());
+        tokio::task::yield_now().await;
+    });
+    drop(runtime);
+    let rest = async { tokio::time::timeout(Duration::from_secs(20), all(&mut results)).await };
+    let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let said = other.block_on(rest).expect("it ends");
+    assert_eq!(said.iter().filter(|said| said.contains("failed: the runtime was shut down")).count(), 3, "{said:?}");
+    assert_eq!(said.last().map(String::as_str), Some("stopped"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_came_out_of_a_source_is_cancelled_and_waited_for_though_its_turn_never_came() {
+    let root = Ctx::beginning("root");
+    let (feeder, mut results) = queue_manager::<u32>(&root).build();
+    let alive = Arc::<Alive>::default();
+    let one = alive.one();
+    let task = tokio::spawn(async move {
+        let _one = one;
+        std::future::pending::<u32>().await
+    });
+    feeder.add_future("gives a task", async move { Feed::task(task) });
+    sleep(Duration::from_secs(1)).await;
+    root.cancel();
+    assert_eq!(all(&mut results).await, ["stopped by the context"]);
+    assert_eq!(alive.count(), 0);
+}
