@@ -144,7 +144,7 @@ impl Real {
         let ran = Arc::clone(&self.ran);
         let queue = reentrant.then(|| self.queue.clone());
         move || {
-            ran.lock().unwrap().push(id);
+            ran.lock().expect("no panic").push(id);
             if let Some(queue) = queue {
                 queue.append(id);
                 queue.append_priority(id);
