@@ -54,7 +54,7 @@ pub(crate) fn plots(options: &PlotOptions) -> Result<bool> {
     if options.quick {
         command.arg("--quick");
     }
-    command.arg("--out").arg(root().join("docs/plots"));
+    command.arg("--out").arg(root().join("crates/machinery/docs/plots"));
     run::run(&mut Tally::default(), &mut command)?;
     Ok(true)
 }

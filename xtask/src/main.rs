@@ -23,7 +23,7 @@ enum Command {
     Test(gate::Options),
     /// Measure against the peers and print a table; the report goes to target/bench/report.json.
     Bench(bench::Options),
-    /// Measure cost curves and draw them as SVG files into docs/.
+    /// Measure cost curves and draw them as SVG files for the documentation.
     Plots(bench::PlotOptions),
     /// Measure the example `disk_usage` against `du` on one tree.
     CompareDu(compare_du::Options),

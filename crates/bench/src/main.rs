@@ -43,7 +43,7 @@ enum Command {
         #[arg(long)]
         quick: bool,
         /// The folder that the pictures go into.
-        #[arg(long, default_value = "docs/plots")]
+        #[arg(long, default_value = "crates/machinery/docs/plots")]
         out: PathBuf,
     },
 }

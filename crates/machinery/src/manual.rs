@@ -1,11 +1,25 @@
 //! The pages of the manual that go further than [its beginning](crate).
 //!
 //! - [`tree`]: how the tree works: invariants, lock order, the life of a cancel step by step, and costs
+//! - [`costs`]: how costs grow with the number of sources and of tasks, in pictures
 //! - [`from_tokio_util`], [`from_go`], [`from_python`]: what you know, said with this library
 //! - [`names`]: every name of the system that this library implements, and the item that it is here
 
 #[doc = include_str!("manual/tree.md")]
 pub mod tree {}
+
+#[doc = include_str!("manual/costs.md")]
+#[doc = ""]
+#[doc = include_str!("../docs/plots/fanin-one-ready.svg")]
+#[doc = ""]
+#[doc = include_str!("manual/costs_pending.md")]
+#[doc = ""]
+#[doc = include_str!("../docs/plots/fanin-pending.svg")]
+#[doc = ""]
+#[doc = include_str!("manual/costs_tasks.md")]
+#[doc = ""]
+#[doc = include_str!("../docs/plots/tasks-held.svg")]
+pub mod costs {}
 
 #[doc = include_str!("manual/from_tokio_util.md")]
 pub mod from_tokio_util {}
