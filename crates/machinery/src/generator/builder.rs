@@ -66,7 +66,7 @@ pub struct GeneratorBuilder<S = (), C = ()> {
 ///
 /// let root = Ctx::beginning("app");
 /// let lines = patient(GeneratorBuilder::new().on(&root, "lines"))
-///     .plain(|_ctx, mut y| async move { y.yield_("line").await });
+///     .plain(|_ctx, mut y| async move { y.yield_("line").await.map(drop) });
 /// assert_eq!(lines.ctx().unwrap().full_name(), "app-->lines");
 /// ```
 #[derive(Debug)]
