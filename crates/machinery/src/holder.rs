@@ -23,6 +23,7 @@
 //!
 //! The value, [`TaskHolder`], is finished by [`TaskHolder::finish`]. Both have the same options, in [`HolderBuilder`].
 
+mod borrowing;
 mod builder;
 mod failures;
 mod rack;
@@ -40,6 +41,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use borrowing::{BorrowingTask, BorrowingTasks};
 pub use builder::HolderBuilder;
 pub use failures::{CollectAll, FailFast, Failures, GoOn, Policy};
 pub use refused::Refused;
