@@ -1,4 +1,13 @@
 //! Tasks that borrow: polled where they are run, in the frame that holds them.
+//!
+//! # Invariants
+//!
+//! 1. `running` is there unless somebody runs the tasks; whoever takes it out puts it back when it is dropped.
+//! 2. `pending` counts the tasks that are not over: in `items` of `added`, or in `running`. It goes down after the task
+//!    has settled.
+//! 3. No user code runs under a lock: tasks are polled and dropped by whoever has taken `running` out.
+//!
+//! Lock order: every lock here, and that of a task, is held alone.
 
 mod item;
 mod ready;

@@ -1,4 +1,10 @@
 //! One task of a scope, and the handle to it.
+//!
+//! # Invariants
+//!
+//! 1. `state` leaves `Running` once, by the work, which takes the waker of whoever awaits in the same critical section.
+//! 2. Who awaits looks at `state` under the lock in which it leaves its waker. So no wake-up is lost.
+//! 3. Wakers are cloned, woken and dropped, and values dropped, without the lock, which is innermost.
 
 use std::fmt;
 use std::future::Future;
