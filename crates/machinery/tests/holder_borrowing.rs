@@ -99,9 +99,10 @@ async fn the_body_may_add_tasks_and_await_them_and_what_is_not_over_rests() {
                 }
             });
             tasks.add("quick", async {}).await.unwrap();
-            slow
+            Some(slow)
         })
-        .await;
+        .await
+        .unwrap();
     let rests_at = count.load(Ordering::SeqCst);
     assert!(rests_at < 10);
     tokio::task::yield_now().await;
