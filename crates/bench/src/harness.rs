@@ -11,20 +11,13 @@ pub(crate) enum Unit {
     Bytes,
 }
 
-/// How many threads share the work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Threads {
-    One,
-    Two,
-}
-
 pub(crate) struct Row {
     pub(crate) id: String,
     pub(crate) work: String,
     pub(crate) peer: String,
     pub(crate) goal: Option<f64>,
     pub(crate) unit: Unit,
-    threads: Threads,
+    needs_quiet: bool,
     units: u64,
     quick_units: u64,
     ours: Option<Make>,
@@ -39,7 +32,7 @@ impl Row {
             peer: String::new(),
             goal: None,
             unit: Unit::Nanoseconds,
-            threads: Threads::One,
+            needs_quiet: false,
             units: 1,
             quick_units: 1,
             ours: None,
@@ -64,8 +57,15 @@ impl Row {
         self
     }
 
+    /// Two threads at once: the row needs both cores to itself.
     pub(crate) fn two_threads(mut self) -> Self {
-        self.threads = Threads::Two;
+        self.needs_quiet = true;
+        self
+    }
+
+    /// In real time: the row needs a core whenever it asks for one.
+    pub(crate) fn undisturbed(mut self) -> Self {
+        self.needs_quiet = true;
         self
     }
 
@@ -116,7 +116,7 @@ impl Row {
         while pairs.len() < least || (pairs.len() < most && clock::now() - start < budget) {
             pairs.push((one(&mut ours), one(&mut theirs)));
         }
-        let complaint = if self.threads == Threads::Two { watch.complaint() } else { None };
+        let complaint = if self.needs_quiet { watch.complaint() } else { None };
         Measured { id: self.id, work: self.work, peer: self.peer, goal: self.goal, unit: self.unit, pairs, complaint }
     }
 }

@@ -86,6 +86,7 @@ fn drift() -> Row {
     let of_same_run = Arc::clone(&first);
     Row::new("tick/drift", "how late are the last of 2k ticks of 1 ms, in real time")
         .goal(1.2)
+        .undisturbed()
         .units(TICKS, TICKS / 10)
         .ours(move || {
             let runtime = current_thread();
