@@ -1,11 +1,14 @@
 //! A deadline against completion. The runtime is Tokio's own on a paused clock, driven by one of the modelled threads.
 
+#![expect(clippy::disallowed_methods, reason = "it reads the paused clock")]
+
 use std::time::Duration;
 
 use machinery::ctx::CompletionKind;
 use machinery::{Ctx, CtxOptions};
 use machinery_models::{Count, model, poll_with, thread};
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
@@ -89,8 +92,12 @@ fn a_deadline_is_set_while_another_falls() {
             root.child_with("first", options(&runtime)).expect("it has a clock")
         };
         let above = root.ctx();
+        let soon = {
+            let _inside = runtime.enter();
+            Instant::now() + Duration::from_millis(4)
+        };
         let making = thread::spawn(move || {
-            let options = CtxOptions::new().runtime(handle).deadline(above_deadline());
+            let options = CtxOptions::new().runtime(handle).deadline(soon);
             above.child_with("second", options).expect("it has a clock")
         });
         pass(&runtime);
@@ -100,9 +107,4 @@ fn a_deadline_is_set_while_another_falls() {
         drop((first, second, root));
         drop(runtime);
     });
-}
-
-/// On the clock of a runtime that has just begun, and so before the end of its first milliseconds.
-fn above_deadline() -> tokio::time::Instant {
-    tokio::time::Instant::from_std(std::time::Instant::now()) + Duration::from_millis(1)
 }

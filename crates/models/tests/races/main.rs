@@ -6,6 +6,7 @@ mod callbacks;
 mod completion;
 mod deadline;
 mod draining;
+mod manager;
 mod queue;
 mod shapes;
 mod signals;
