@@ -167,20 +167,19 @@ impl Model {
         }
     }
 
-    fn sleep(&mut self, millis: u64) {
-        let until = self.now + millis;
-        loop {
-            let pending = self.nodes.iter().enumerate().filter(|(_, node)| node.end.is_none());
-            let due = pending.filter_map(|(at, node)| Some((node.timer?, at))).min();
-            match due {
-                Some((at, node)) if at <= until => {
-                    self.now = at;
-                    self.complete(node, Cause::Deadline);
-                }
-                _ => break,
+    /// When the next deadline falls.
+    fn next_due(&self) -> Option<u64> {
+        self.nodes.iter().filter(|node| node.end.is_none()).filter_map(|node| node.timer).min()
+    }
+
+    /// Those of one instant all fall before any callback runs.
+    fn advance(&mut self, to: u64) {
+        self.now = to;
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].timer == Some(to) {
+                self.complete(node, Cause::Deadline);
             }
         }
-        self.now = until;
     }
 
     fn make(&mut self, parents: Vec<usize>, named_after: Option<usize>, own: Option<u64>) -> usize {
@@ -406,22 +405,32 @@ impl Pair {
                 }
             }
             Op::Sleep(millis) => {
-                tokio::time::sleep(Duration::from_millis(millis)).await;
-                for _ in 0..3 {
-                    tokio::task::yield_now().await;
+                let until = self.model.now + millis;
+                while self.model.now < until {
+                    let to = self.model.next_due().map_or(until, |due| due.min(until));
+                    tokio::time::sleep(Duration::from_millis(to - self.model.now)).await;
+                    for _ in 0..3 {
+                        tokio::task::yield_now().await;
+                    }
+                    self.model.advance(to);
+                    self.follow();
                 }
-                self.model.sleep(millis);
             }
         }
     }
 
-    fn check(&mut self) {
+    /// Has the model run the callbacks that ran.
+    fn follow(&mut self) {
         let ran = std::mem::take(&mut *self.real.ran.lock().unwrap_or_else(PoisonError::into_inner));
         for id in ran {
             self.model.ran(id);
         }
         assert!(self.model.waves.iter().all(Vec::is_empty), "callbacks that did not run: {:?}", self.model.waves);
         self.model.waves.clear();
+    }
+
+    fn check(&mut self) {
+        self.follow();
         let start = self.real.start.expect("it began");
         for (node, model) in self.model.nodes.iter().enumerate() {
             let Some(ctx) = self.real.ctx(node) else { continue };
