@@ -19,7 +19,7 @@ use super::{own, result, running};
 use crate::SharedError;
 use crate::slab::Slab;
 
-/// The turn of the entry that is first in `entries`.
+/// The turns of the entries that are first in `entries`, as many as the first of `runs` says.
 const ENTRY: u32 = u32::MAX;
 /// The turn of the batch that is first in `batches`.
 const BATCH: u32 = u32::MAX - 1;
@@ -27,6 +27,8 @@ const BATCH: u32 = u32::MAX - 1;
 pub(crate) struct Engine<T, C> {
     slots: Slab<Slot<T, C>>,
     ready: VecDeque<u32>,
+    /// How many entries stand in line one behind the other, for each `ENTRY` in `ready`.
+    runs: VecDeque<usize>,
     round: usize,
     entries: VecDeque<Entry<T, C>>,
     batches: VecDeque<Fetched<T, C>>,
@@ -89,7 +91,7 @@ struct Fetched<T, C> {
 }
 
 /// What a turn came to.
-enum Turn<T, C> {
+pub(crate) enum Turn<T, C> {
     Yield(Fed<T, C>),
     Nothing,
 }
@@ -99,6 +101,7 @@ impl<T, C> Engine<T, C> {
         Self {
             slots: Slab::new(),
             ready: VecDeque::new(),
+            runs: VecDeque::new(),
             round: 0,
             entries: VecDeque::new(),
             batches: VecDeque::new(),
@@ -155,7 +158,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             }
         }
         let added = self.entries.len() - before;
-        self.ready.extend(std::iter::repeat_n(ENTRY, added));
+        self.line_up_entries(added);
         let added = shared.lane.fetch(&mut self.fetched);
         self.ready.extend(std::iter::repeat_n(BATCH, added));
         self.batches.extend(self.fetched.drain(..).map(|batch| Fetched {
@@ -170,22 +173,36 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         }
     }
 
+    fn line_up_entries(&mut self, count: usize) {
+        if count > 0 {
+            self.ready.push_back(ENTRY);
+            self.runs.push_back(count);
+        }
+    }
+
     /// Takes the next turn, or says that nobody has one.
-    pub(crate) fn turn(&mut self, shared: &Arc<Shared<T, C>>) -> Option<Option<Fed<T, C>>> {
+    pub(crate) fn turn(&mut self, shared: &Arc<Shared<T, C>>) -> Option<Turn<T, C>> {
         if self.round == 0 {
             self.collect(shared);
             self.round = self.ready.len();
         }
-        let turn = self.ready.pop_front()?;
+        let turn = *self.ready.front()?;
+        if turn == ENTRY
+            && let Some(left) = self.runs.front_mut()
+            && *left > 1
+        {
+            *left -= 1;
+            return Some(self.entry_turn(shared));
+        }
+        self.ready.pop_front();
         self.round = self.round.saturating_sub(1);
-        let turn = match turn {
-            ENTRY => self.entry_turn(shared),
+        Some(match turn {
+            ENTRY => {
+                self.runs.pop_front();
+                self.entry_turn(shared)
+            }
             BATCH => self.batch_turn(shared),
             key => self.source_turn(shared, key),
-        };
-        Some(match turn {
-            Turn::Yield(result) => Some(result),
-            Turn::Nothing => None,
         })
     }
 
@@ -195,7 +212,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             Some(Entry::Value { name, value, context }) => {
                 Turn::Yield(Fed::Success { sources: Sources::value(name), value, context })
             }
-            Some(Entry::Source { sub, context }) => {
+            Some(Entry::Source { body, link, place, end_at_first_error, context }) => {
+                let kind = link.kind;
+                let sub = Sub { body, name: None, link: Some(link), kind, place, end_at_first_error };
                 if sub.place == Place::Turn && self.waiting.is_empty() && shared.open.take_inline() {
                     // This is its turn already.
                     let key = self.open_slot(shared, sub, None, context);
@@ -203,7 +222,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 }
                 self.place(shared, sub, None, context, None).0
             }
-            Some(Entry::Arrived { sources, given, context }) => self.given(shared, sources, given, context, None).0,
+            Some(Entry::Arrived { link, given, context }) => {
+                self.given(shared, Sources::link(&link), given, context, None).0
+            }
         }
     }
 
@@ -537,27 +558,27 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 Entry::Value { name, value, context } => {
                     self.queued.push_back(Fed::Success { sources: Sources::value(name), value, context })
                 }
-                Entry::Arrived { sources, given, context } => match result::of(sources, given, context) {
+                Entry::Arrived { link, given, context } => match result::of(&link, given, context) {
                     Ok(fed) => self.queued.push_back(fed),
-                    Err((sources, sub, context)) => {
-                        kept.push_back(Entry::Arrived { sources, given: Given::Source(sub), context })
-                    }
+                    Err((sub, context)) => kept.push_back(Entry::Arrived { link, given: Given::Source(sub), context }),
                 },
                 source @ Entry::Source { .. } => kept.push_back(source),
             }
         }
         for mut batch in std::mem::take(&mut self.batches) {
-            let sources = Sources::link(&batch.link);
             for given in batch.items.by_ref() {
                 batch.yielded += 1;
-                match result::of(sources.clone(), given, batch.context.clone()) {
+                match result::of(&batch.link, given, batch.context.clone()) {
                     Ok(fed) => self.queued.push_back(fed),
-                    Err((sources, sub, context)) => {
-                        kept.push_back(Entry::Arrived { sources, given: Given::Source(sub), context })
-                    }
+                    Err((sub, context)) => kept.push_back(Entry::Arrived {
+                        link: Arc::clone(&batch.link),
+                        given: Given::Source(sub),
+                        context,
+                    }),
                 }
             }
             if let Some(exception) = batch.end {
+                let sources = Sources::link(&batch.link);
                 self.queued.push_back(Fed::IterationStop { sources, exception, context: batch.context });
             }
             shared.lane.yielded(shared, batch.yielded);
@@ -575,9 +596,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             for entry in kept.drain(..) {
                 match entry {
                     // It runs already: it is stopped and waited for like those that had their turn.
-                    Entry::Arrived { sources, given: Given::Source(sub), context } if sub.kind == QueueInput::Task => {
+                    Entry::Arrived { link, given: Given::Source(sub), context } if sub.kind == QueueInput::Task => {
                         shared.running.count();
-                        shared.running.start(shared, *sub, Some(sources), context, None);
+                        shared.running.start(shared, *sub, Some(Sources::link(&link)), context, None);
                     }
                     entry => drop(guarded(move || drop(entry))),
                 }
@@ -585,7 +606,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         }
         self.entries = kept;
         self.ready.retain(|&turn| turn != ENTRY && turn != BATCH);
-        self.ready.extend(std::iter::repeat_n(ENTRY, self.entries.len()));
+        self.runs.clear();
+        self.line_up_entries(self.entries.len());
         self.round = 0;
     }
 
@@ -617,6 +639,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     /// Those whose items are taken elsewhere are kept until that is over, if `wait` says so.
     pub(crate) fn drop_sources(&mut self, shared: &Arc<Shared<T, C>>, wait: bool) {
         self.ready.clear();
+        self.runs.clear();
         self.round = 0;
         self.set_aside = 0;
         for waiting in std::mem::take(&mut self.waiting) {
@@ -660,15 +683,15 @@ fn take_from<T, C: Clone>(
 ) -> bool {
     loop {
         let Ok(Some(step)) = guarded(|| body.as_mut().taken()) else { return false };
-        let sources = Sources::link(link);
         match step {
-            Step::Item(given) | Step::Only(given) => match result::of(sources, given, context.clone()) {
+            Step::Item(given) | Step::Only(given) => match result::of(link, given, context.clone()) {
                 Ok(fed) => queued.push_back(fed),
-                Err((sources, sub, context)) => {
-                    kept.push_back(Entry::Arrived { sources, given: Given::Source(sub), context });
+                Err((sub, context)) => {
+                    kept.push_back(Entry::Arrived { link: Arc::clone(link), given: Given::Source(sub), context });
                 }
             },
             Step::End(exception) => {
+                let sources = Sources::link(link);
                 queued.push_back(Fed::IterationStop { sources, exception, context: context.clone() });
                 return true;
             }

@@ -93,10 +93,21 @@ where
     /// Adds a plain value.
     pub fn add_value(&self, name: impl Into<Name>, value: T) -> Added<T> {
         let name = name.into();
-        match self.shared.put(Entry::Value { name, value, context: self.context() }) {
-            Err(Entry::Value { name, value, .. }) => self.refused(&name, value),
-            _ => Added::Taken,
+        let context = self.context();
+        let first = {
+            let mut inbox = self.shared.inbox.lock();
+            if inbox.closed {
+                drop(inbox);
+                return self.refused(&name, value);
+            }
+            let first = inbox.entries.is_empty();
+            inbox.entries.push_back(Entry::Value { name, value, context });
+            first
+        };
+        if first {
+            self.shared.bell.ring();
         }
+        Added::Taken
     }
 
     /// Adds an iterator, or something that can be made one, as a `Vec`.
@@ -300,9 +311,10 @@ where
                 None
             } else {
                 let first = inbox.entries.is_empty();
-                let mut sub = wrap(source);
-                sub.link = Some(Arc::new(self.shared.new_link(sub.kind, sub.place, Some(name), None)));
-                inbox.entries.push_back(Entry::Source { sub, context });
+                let sub = wrap(source);
+                let link = Arc::new(self.shared.new_link(sub.kind, sub.place, Some(name), None));
+                let Sub { body, place, end_at_first_error, .. } = sub;
+                inbox.entries.push_back(Entry::Source { body, link, place, end_at_first_error, context });
                 if first {
                     drop(inbox);
                     self.shared.bell.ring();

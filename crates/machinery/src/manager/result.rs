@@ -1,7 +1,9 @@
 //! What a manager yields.
 
+use std::sync::Arc;
+
 use super::feed::{Given, Sub};
-use super::sources::Sources;
+use super::sources::{Link, Sources};
 use crate::SharedError;
 
 /// One result of a queue manager.
@@ -155,12 +157,13 @@ impl<S> Added<S> {
 }
 
 /// The result that `given` is, or the source that it is.
-pub(crate) fn of<T, C>(sources: Sources, given: Given<T>, context: C) -> Result<QueueManagerResult<T, C>, SubOf<T, C>> {
+pub(crate) fn of<T, C>(link: &Arc<Link>, given: Given<T>, context: C) -> Result<QueueManagerResult<T, C>, SubOf<T, C>> {
+    let sources = Sources::link(link);
     match given {
         Given::Value(value) => Ok(QueueManagerResult::Success { sources, value, context }),
         Given::Error(exception) => Ok(QueueManagerResult::Failure { sources, exception, context }),
-        Given::Source(sub) => Err((sources, sub, context)),
+        Given::Source(sub) => Err((sub, context)),
     }
 }
 
-type SubOf<T, C> = (Sources, Box<Sub<T>>, C);
+type SubOf<T, C> = (Box<Sub<T>>, C);

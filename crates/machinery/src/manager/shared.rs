@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::bell::Bell;
+use super::body::BoxBody;
 use super::feed::{Given, Place, Sub};
 use super::lane::Lane;
 use super::running::Running;
@@ -47,11 +48,12 @@ pub(crate) struct Inbox<T, C> {
     pub(crate) closed: bool,
 }
 
+// Small, as a million of them may wait.
 /// Something that takes its turn once: a value, a source to open, or what a future or a task ended with.
 pub(crate) enum Entry<T, C> {
     Value { name: Name, value: T, context: C },
-    Source { sub: Sub<T>, context: C },
-    Arrived { sources: Sources, given: Given<T>, context: C },
+    Source { body: BoxBody<T>, link: Arc<Link>, place: Place, end_at_first_error: bool, context: C },
+    Arrived { link: Arc<Link>, given: Given<T>, context: C },
 }
 
 impl<T, C> Shared<T, C> {
@@ -74,8 +76,9 @@ impl<T, C> Shared<T, C> {
 
     /// Puts in what a future or a task ended with; an error that nobody will read is reported.
     pub(crate) fn arrive(&self, link: &Arc<Link>, given: Given<T>, context: C) {
-        let entry = Entry::Arrived { sources: Sources::link(link), given, context };
-        if let Err(Entry::Arrived { given: Given::Error(error), sources, .. }) = self.put(entry) {
+        let entry = Entry::Arrived { link: Arc::clone(link), given, context };
+        if let Err(Entry::Arrived { given: Given::Error(error), link, .. }) = self.put(entry) {
+            let sources = Sources::link(&link);
             self.report("source failed after its stream had ended", &sources, Some(&error));
         }
     }

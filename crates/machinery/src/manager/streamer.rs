@@ -10,9 +10,10 @@ use futures_core::Stream;
 use tokio::task::coop;
 
 use super::QueueManagerResult;
-use super::engine::Engine;
+use super::engine::{Engine, Turn};
 use super::feed::Given;
 use super::shared::{Entry, Shared};
+use super::sources::Sources;
 use crate::ctx::Done;
 use crate::event::EventWait;
 use crate::{Ctx, CtxGuard, Event, SharedError};
@@ -154,10 +155,10 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
     fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<Option<QueueManagerResult<T, C>>> {
         for _ in 0..TURNS {
             match self.engine.turn(&self.shared) {
-                Some(Some(result)) => return Poll::Ready(Some(result)),
+                Some(Turn::Yield(result)) => return Poll::Ready(Some(result)),
                 // The source may have seen to it itself.
-                Some(None) if self.is_interrupted() => break,
-                Some(None) => {}
+                Some(Turn::Nothing) if self.is_interrupted() => break,
+                Some(Turn::Nothing) => {}
                 None => {
                     // What blocking sources have left without a call is left to gather.
                     if self.shared.bell.has_news() {
@@ -308,8 +309,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
             std::mem::take(&mut inbox.entries)
         };
         for entry in late {
-            if let Entry::Arrived { sources, given: Given::Error(error), .. } = &entry {
-                self.shared.report("source failed and nobody read its failure", sources, Some(error));
+            if let Entry::Arrived { link, given: Given::Error(error), .. } = &entry {
+                let sources = Sources::link(link);
+                self.shared.report("source failed and nobody read its failure", &sources, Some(error));
             }
             drop(super::body::guarded(move || drop(entry)));
         }
