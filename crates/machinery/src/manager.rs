@@ -175,7 +175,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> QueueManagerBuilder<T, C> {
         let shared = Arc::new(shared::Shared {
             ctx: guard.ctx(),
             bell: Arc::default(),
-            inbox: Mutex::new(shared::Inbox { entries: std::collections::VecDeque::new(), closed: false }),
+            inbox: Mutex::new(shared::Inbox::default()),
             feeders: AtomicUsize::new(1),
             finished: AtomicBool::new(false),
             open: shared::OpenLimit::new(self.max_open),

@@ -21,6 +21,8 @@ use crate::slab::Slab;
 
 /// The turns of the entries that are first in `entries`, as many as the first of `runs` says.
 const ENTRY: u32 = u32::MAX;
+/// Room for so many values is kept.
+const KEPT: usize = 4096;
 /// The turn of the batch that is first in `batches`.
 const BATCH: u32 = u32::MAX - 1;
 
@@ -31,6 +33,8 @@ pub(crate) struct Engine<T, C> {
     runs: VecDeque<usize>,
     round: usize,
     entries: VecDeque<Entry<T, C>>,
+    /// The values of the entries that are runs of them.
+    values: VecDeque<(T, C)>,
     batches: VecDeque<Fetched<T, C>>,
     waiting: VecDeque<Waiting<T, C>>,
     /// How many open sources are set aside until a source that they yielded can be opened.
@@ -104,6 +108,7 @@ impl<T, C> Engine<T, C> {
             runs: VecDeque::new(),
             round: 0,
             entries: VecDeque::new(),
+            values: VecDeque::new(),
             batches: VecDeque::new(),
             waiting: VecDeque::new(),
             set_aside: 0,
@@ -148,16 +153,21 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     }
 
     fn collect_entries(&mut self, shared: &Arc<Shared<T, C>>) {
-        let before = self.entries.len();
-        {
+        if self.values.is_empty() && self.values.capacity() > KEPT {
+            // What a burst needed is given back.
+            self.values = VecDeque::new();
+        }
+        let added = {
             let mut inbox = shared.inbox.lock();
             if self.entries.is_empty() {
                 std::mem::swap(&mut self.entries, &mut inbox.entries);
+                std::mem::swap(&mut self.values, &mut inbox.values);
             } else {
                 self.entries.append(&mut inbox.entries);
+                self.values.append(&mut inbox.values);
             }
-        }
-        let added = self.entries.len() - before;
+            std::mem::take(&mut inbox.turns)
+        };
         self.line_up_entries(added);
         let added = shared.lane.fetch(&mut self.fetched);
         self.ready.extend(std::iter::repeat_n(BATCH, added));
@@ -181,6 +191,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     }
 
     /// Takes the next turn, or says that nobody has one.
+    #[inline]
     pub(crate) fn turn(&mut self, shared: &Arc<Shared<T, C>>) -> Option<Turn<T, C>> {
         if self.round == 0 {
             self.collect(shared);
@@ -206,12 +217,24 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         })
     }
 
+    #[inline]
     fn entry_turn(&mut self, shared: &Arc<Shared<T, C>>) -> Turn<T, C> {
-        match self.entries.pop_front() {
-            None => Turn::Nothing,
-            Some(Entry::Value { name, value, context }) => {
-                Turn::Yield(Fed::Success { sources: Sources::value(name), value, context })
+        if let Some(Entry::Values { name, count }) = self.entries.front_mut() {
+            let Some((value, context)) = self.values.pop_front() else { return Turn::Nothing };
+            let sources = Sources::value(name.clone());
+            *count -= 1;
+            if *count == 0 {
+                self.entries.pop_front();
             }
+            return Turn::Yield(Fed::Success { sources, value, context });
+        }
+        self.rare_entry_turn(shared)
+    }
+
+    #[inline(never)]
+    fn rare_entry_turn(&mut self, shared: &Arc<Shared<T, C>>) -> Turn<T, C> {
+        match self.entries.pop_front() {
+            None | Some(Entry::Values { .. }) => Turn::Nothing,
             Some(Entry::Source { body, link, place, end_at_first_error, context }) => {
                 let kind = link.kind;
                 let sub = Sub { body, name: None, link: Some(link), kind, place, end_at_first_error };
@@ -555,8 +578,12 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         let mut kept = VecDeque::new();
         for entry in std::mem::take(&mut self.entries) {
             match entry {
-                Entry::Value { name, value, context } => {
-                    self.queued.push_back(Fed::Success { sources: Sources::value(name), value, context })
+                Entry::Values { name, count } => {
+                    self.queued.extend(self.values.drain(..count).map(|(value, context)| Fed::Success {
+                        sources: Sources::value(name.clone()),
+                        value,
+                        context,
+                    }));
                 }
                 Entry::Arrived { link, given, context } => match result::of(&link, given, context) {
                     Ok(fed) => self.queued.push_back(fed),

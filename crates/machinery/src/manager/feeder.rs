@@ -101,7 +101,13 @@ where
                 return self.refused(&name, value);
             }
             let first = inbox.entries.is_empty();
-            inbox.entries.push_back(Entry::Value { name, value, context });
+            match inbox.entries.back_mut() {
+                // A run of values shares one name: a million of them take little more room than by themselves.
+                Some(Entry::Values { name: last, count }) if *last == name => *count += 1,
+                _ => inbox.entries.push_back(Entry::Values { name, count: 1 }),
+            }
+            inbox.values.push_back((value, context));
+            inbox.turns += 1;
             first
         };
         if first {
@@ -315,6 +321,7 @@ where
                 let link = Arc::new(self.shared.new_link(sub.kind, sub.place, Some(name), None));
                 let Sub { body, place, end_at_first_error, .. } = sub;
                 inbox.entries.push_back(Entry::Source { body, link, place, end_at_first_error, context });
+                inbox.turns += 1;
                 if first {
                     drop(inbox);
                     self.shared.bell.ring();

@@ -45,15 +45,37 @@ pub(crate) struct Shared<T, C> {
 
 pub(crate) struct Inbox<T, C> {
     pub(crate) entries: VecDeque<Entry<T, C>>,
+    pub(crate) values: VecDeque<(T, C)>,
+    /// How many turns the entries have.
+    pub(crate) turns: usize,
     pub(crate) closed: bool,
 }
 
-// Small, as a million of them may wait.
+impl<T, C> Default for Inbox<T, C> {
+    fn default() -> Self {
+        Self { entries: VecDeque::new(), values: VecDeque::new(), turns: 0, closed: false }
+    }
+}
+
 /// Something that takes its turn once: a value, a source to open, or what a future or a task ended with.
 pub(crate) enum Entry<T, C> {
-    Value { name: Name, value: T, context: C },
-    Source { body: BoxBody<T>, link: Arc<Link>, place: Place, end_at_first_error: bool, context: C },
-    Arrived { link: Arc<Link>, given: Given<T>, context: C },
+    /// So many plain values of one name, which are first in `values`: each has a turn of its own.
+    Values {
+        name: Name,
+        count: usize,
+    },
+    Source {
+        body: BoxBody<T>,
+        link: Arc<Link>,
+        place: Place,
+        end_at_first_error: bool,
+        context: C,
+    },
+    Arrived {
+        link: Arc<Link>,
+        given: Given<T>,
+        context: C,
+    },
 }
 
 impl<T, C> Shared<T, C> {
@@ -66,6 +88,7 @@ impl<T, C> Shared<T, C> {
             }
             let first = inbox.entries.is_empty();
             inbox.entries.push_back(entry);
+            inbox.turns += 1;
             first
         };
         if first {

@@ -127,6 +127,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
         &self.shared.ctx
     }
 
+    #[inline]
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<QueueManagerResult<T, C>>> {
         match self.state {
             State::Running => {
@@ -152,6 +153,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
         }
     }
 
+    #[inline]
     fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<Option<QueueManagerResult<T, C>>> {
         for _ in 0..TURNS {
             match self.engine.turn(&self.shared) {
@@ -306,7 +308,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
         let late = {
             let mut inbox = self.shared.inbox.lock();
             inbox.closed = true;
-            std::mem::take(&mut inbox.entries)
+            (std::mem::take(&mut inbox.entries), std::mem::take(&mut inbox.values))
         };
         for entry in late {
             if let Entry::Arrived { link, given: Given::Error(error), .. } = &entry {
@@ -358,6 +360,7 @@ pub struct Next<'a, T: Send + 'static, C: Clone + Send + 'static> {
 impl<T: Send + 'static, C: Clone + Send + 'static> Future for Next<'_, T, C> {
     type Output = Option<QueueManagerResult<T, C>>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut *self.streamer).poll_next(cx)
     }
