@@ -305,7 +305,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
         }
         self.engine.take_queued(&self.shared, true);
         self.engine.drop_sources(&self.shared, false);
-        let late = {
+        let (late, values) = {
             let mut inbox = self.shared.inbox.lock();
             inbox.closed = true;
             (std::mem::take(&mut inbox.entries), std::mem::take(&mut inbox.values))
@@ -317,6 +317,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
             }
             drop(super::body::guarded(move || drop(entry)));
         }
+        drop(super::body::guarded(move || drop(values)));
         self.shared.bell.leave();
         self.shared.lane.discard(&self.shared);
         for result in self.engine.queued.drain(..) {
