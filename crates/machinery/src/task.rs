@@ -79,7 +79,7 @@ pub(crate) enum Place {
         key: u32,
     },
     /// It was never started, and this says why.
-    Refused(TaskError),
+    Refused(TaskError, Ctx),
 }
 
 impl<T> Task<T> {
@@ -89,13 +89,13 @@ impl<T> Task<T> {
     }
 
     /// Reports work that is not taken, and is the task that it would have been.
-    pub(crate) fn refused(error: TaskError) -> Self {
-        let report = Report::new(error.ctx(), "a task was refused").task(error.name()).at(error.location());
+    pub(crate) fn refused(ctx: &Ctx, error: TaskError) -> Self {
+        let report = Report::new(ctx, "a task was refused").task(error.name()).at(error.location());
         match std::error::Error::source(&error).map(ToString::to_string) {
             Some(reason) => report.error(&crate::error::share(reason)).send(),
             None => report.send(),
         }
-        Self { place: Place::Refused(error), value: PhantomData }
+        Self { place: Place::Refused(error, ctx.clone()), value: PhantomData }
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -107,7 +107,7 @@ impl<T> Task<T> {
     pub fn name(&self) -> Name {
         match &self.place {
             Place::Held { shared, key } => shared.name_of(*key),
-            Place::Refused(error) => error.name().clone(),
+            Place::Refused(error, _) => error.name().clone(),
         }
     }
 
@@ -116,7 +116,7 @@ impl<T> Task<T> {
     pub fn location(&self) -> &'static Location<'static> {
         match &self.place {
             Place::Held { shared, key } => shared.location_of(*key),
-            Place::Refused(error) => error.location(),
+            Place::Refused(error, _) => error.location(),
         }
     }
 
@@ -125,7 +125,7 @@ impl<T> Task<T> {
     pub fn ctx(&self) -> &Ctx {
         match &self.place {
             Place::Held { shared, .. } => &shared.ctx,
-            Place::Refused(error) => error.ctx(),
+            Place::Refused(_, ctx) => ctx,
         }
     }
 
@@ -134,7 +134,7 @@ impl<T> Task<T> {
     pub fn is_done(&self) -> bool {
         match &self.place {
             Place::Held { shared, key } => shared.is_settled(*key),
-            Place::Refused(_) => true,
+            Place::Refused(..) => true,
         }
     }
 
@@ -157,7 +157,7 @@ impl<T> Task<T> {
     pub(crate) fn look_at_error(&self) -> Option<TaskError> {
         match &self.place {
             Place::Held { shared, key } => shared.error_of(*key),
-            Place::Refused(error) => Some(error.clone()),
+            Place::Refused(error, _) => Some(error.clone()),
         }
     }
 
@@ -187,7 +187,7 @@ impl<T> Task<T> {
     fn order(&self, order: Order) -> bool {
         match &self.place {
             Place::Held { shared, key } => shared.stop_one(*key, order),
-            Place::Refused(_) => false,
+            Place::Refused(..) => false,
         }
     }
 
@@ -220,9 +220,9 @@ impl<T> Task<T> {
                     callback(&Self::held(Arc::clone(shared), key));
                 }),
             ),
-            Place::Refused(error) => {
+            Place::Refused(error, ctx) => {
                 if let Err(panic) = contain(|| callback(self)) {
-                    Report::new(error.ctx(), "a callback panicked").task(error.name()).error(&panic).send();
+                    Report::new(ctx, "a callback panicked").task(error.name()).error(&panic).send();
                 }
                 CallbackId::RUN
             }
@@ -234,7 +234,7 @@ impl<T> Task<T> {
     pub fn remove_done_callback(&self, id: CallbackId) -> Removal {
         match &self.place {
             Place::Held { shared, key } => shared.remove_callback(*key, id),
-            Place::Refused(_) => Removal::AlreadyRun,
+            Place::Refused(..) => Removal::AlreadyRun,
         }
     }
 
@@ -243,7 +243,7 @@ impl<T> Task<T> {
     pub fn has_direct_done_callback(&self, id: CallbackId) -> bool {
         match &self.place {
             Place::Held { shared, key } => shared.has_callback(*key, id),
-            Place::Refused(_) => false,
+            Place::Refused(..) => false,
         }
     }
 }
@@ -254,7 +254,7 @@ impl<T: Send + 'static> Future for Task<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &self.place {
             Place::Held { shared, key } => shared.poll_result(*key, cx),
-            Place::Refused(error) => Poll::Ready(Err(error.clone())),
+            Place::Refused(error, _) => Poll::Ready(Err(error.clone())),
         }
     }
 }

@@ -1,5 +1,4 @@
 //! Random operations on a queue against a model of it: two deques.
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 #![expect(clippy::len_zero, reason = "that the two agree is what is tested")]
 
 use std::collections::VecDeque;

@@ -67,7 +67,11 @@ impl Cause {
         Self::Given(Given { what: What::Reason(reason), location })
     }
 
-    pub(super) fn error(error: SharedError, location: &'static Location<'static>) -> Self {
+    pub(super) fn error(error: Box<dyn Error + Send + Sync>, location: &'static Location<'static>) -> Self {
+        let error: SharedError = match error.downcast::<Completion>() {
+            Ok(completion) => Arc::new(Passed::of(&completion)),
+            Err(error) => Arc::from(error),
+        };
         Self::Given(Given { what: What::Error(error), location })
     }
 
@@ -79,6 +83,32 @@ impl Cause {
             Self::DeadlinePassed => Settlement::DeadlinePassed(at_high),
             Self::Given(given) => Settlement::Given(at_high, Arc::new(given)),
         }
+    }
+}
+
+/// A completion that became the error of another: its words and its error. It does not hold the context where it began,
+/// which may stand below the one that holds this.
+#[derive(Debug)]
+struct Passed {
+    said: String,
+    error: Option<SharedError>,
+}
+
+impl Passed {
+    fn of(completion: &Completion) -> Self {
+        Self { said: completion.to_string(), error: completion.error().cloned() }
+    }
+}
+
+impl fmt::Display for Passed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.said)
+    }
+}
+
+impl Error for Passed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.as_ref().map(|error| &**error as &(dyn Error + 'static))
     }
 }
 

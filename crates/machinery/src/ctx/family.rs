@@ -60,7 +60,7 @@ impl NodeRef {
         NodePtr(self.0)
     }
 
-    pub(super) fn address(&self) -> usize {
+    pub(crate) fn address(&self) -> usize {
         self.0.addr().get()
     }
 }

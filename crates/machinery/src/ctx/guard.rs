@@ -6,7 +6,6 @@ use std::future::Future;
 use std::ops::Deref;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::completion::Cause;
@@ -90,7 +89,7 @@ impl CtxGuard {
     /// `false`.
     #[track_caller]
     pub fn set_exception(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> bool {
-        self.0.complete(Cause::error(Arc::from(error.into()), Location::caller()))
+        self.0.complete(Cause::error(error.into(), Location::caller()))
     }
 
     /// The power to complete this context, to be given away.
@@ -215,7 +214,7 @@ impl Canceller {
     /// Completes the context with an error; answers whether this call was the one.
     #[track_caller]
     pub fn set_exception(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> bool {
-        self.0.complete(Cause::error(Arc::from(error.into()), Location::caller()))
+        self.0.complete(Cause::error(error.into(), Location::caller()))
     }
 
     /// The context that it can complete.

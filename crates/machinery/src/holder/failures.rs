@@ -189,7 +189,7 @@ impl Failures {
             cut > 0
                 && !completion
                     .error()
-                    .is_some_and(|error| error.downcast_ref::<TaskError>().is_some_and(|own| own.ctx() == ctx))
+                    .is_some_and(|error| error.downcast_ref::<TaskError>().is_some_and(|own| own.is_of(ctx)))
         });
         Self(Box::new(Inner { ctx: ctx.clone(), tasks, body: None, completion: outside }))
     }

@@ -17,7 +17,7 @@
 
 use std::any::Any;
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -78,6 +78,7 @@ impl Order {
 
 pub(crate) struct Shared {
     pub(crate) ctx: Ctx,
+    path: OnceLock<Arc<str>>,
     canceller: Option<Canceller>,
     runtime: Option<Handle>,
     on_failure: OnFailure,
@@ -277,6 +278,7 @@ impl Shared {
     pub(crate) fn new(ctx: &Ctx, canceller: Option<Canceller>, on_failure: OnFailure) -> Arc<Self> {
         Arc::new(Self {
             ctx: ctx.clone(),
+            path: OnceLock::new(),
             canceller,
             runtime: ctx.runtime().ok(),
             on_failure,
@@ -308,6 +310,11 @@ impl Shared {
             }
         });
         self.core.lock().followed = Some(id);
+    }
+
+    /// The full name of the context, put together once.
+    pub(crate) fn path(&self) -> Arc<str> {
+        Arc::clone(self.path.get_or_init(|| self.ctx.full_name().into()))
     }
 
     pub(crate) fn runtime(&self) -> Result<Handle, crate::NoRuntime> {
@@ -479,7 +486,8 @@ impl Shared {
             End::Cut(cut) => Err(Why::Cancelled(cut)),
             End::Stopped => Err(Why::Cancelled(self.cut(order, abort))),
         };
-        let settled: Result<V, TaskError> = why.map_err(|why| TaskError::new(why, name, self.ctx.clone(), location));
+        let settled: Result<V, TaskError> =
+            why.map_err(|why| TaskError::new(why, name, &self.ctx, self.path(), location));
         let failure = settled.as_ref().err().filter(|error| !error.is_cancelled()).cloned();
         let mut unread = false;
         let mut stop_all = None;

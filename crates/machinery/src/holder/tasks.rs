@@ -181,7 +181,7 @@ impl Tasks {
     pub fn contains<T>(&self, task: &Task<T>) -> bool {
         match task.place() {
             Place::Held { shared, .. } => Arc::ptr_eq(shared, &self.shared) && !task.is_done(),
-            Place::Refused(_) => false,
+            Place::Refused(..) => false,
         }
     }
 

@@ -103,7 +103,9 @@ where
             let first = inbox.entries.is_empty();
             match inbox.entries.back_mut() {
                 // A run of values shares one name: a million of them take little more room than by themselves.
-                Some(Entry::Values { name: last, count }) if std::ptr::eq::<str>(last, &*name) || *last == name => {
+                Some(Entry::Values { name: last, count })
+                    if std::ptr::eq(last.as_str(), name.as_str()) || *last == name =>
+                {
                     *count += 1
                 }
                 _ => inbox.entries.push_back(Entry::Values { name, count: 1 }),

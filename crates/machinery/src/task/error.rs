@@ -36,7 +36,9 @@ pub struct TaskError(Arc<Inner>);
 struct Inner {
     why: Why,
     name: Name,
-    ctx: Ctx,
+    /// Not the context itself: an error may end up as the cause of that context's completion, which the context holds.
+    path: Arc<str>,
+    place: usize,
     location: &'static Location<'static>,
 }
 
@@ -66,8 +68,14 @@ pub(crate) enum Cut {
 }
 
 impl TaskError {
-    pub(crate) fn new(why: Why, name: Name, ctx: Ctx, location: &'static Location<'static>) -> Self {
-        Self(Arc::new(Inner { why, name, ctx, location }))
+    /// `path` is that of `ctx`.
+    pub(crate) fn new(why: Why, name: Name, ctx: &Ctx, path: Arc<str>, location: &'static Location<'static>) -> Self {
+        Self(Arc::new(Inner { why, name, path, place: ctx.0.address(), location }))
+    }
+
+    /// Whether the task ran on `ctx`, which lives.
+    pub(crate) fn is_of(&self, ctx: &Ctx) -> bool {
+        self.0.place == ctx.0.address()
     }
 
     /// Whether the task was stopped before its end, or never started.
@@ -123,10 +131,10 @@ impl TaskError {
         &self.0.name
     }
 
-    /// The context that the task ran on: the one of its holder, or the one that it was started on.
+    /// The full name of the context that the task ran on: the one of its holder, or the one that it was started on.
     #[must_use]
-    pub fn ctx(&self) -> &Ctx {
-        &self.0.ctx
+    pub fn path(&self) -> &str {
+        &self.0.path
     }
 
     /// The line that spawned the task.
@@ -138,7 +146,7 @@ impl TaskError {
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task `{}` of `{}` ", self.0.name, self.0.ctx.full_name())?;
+        write!(f, "task `{}` of `{}` ", self.0.name, self.0.path)?;
         match &self.0.why {
             Why::Failed(failure) => write!(f, "failed: {failure}"),
             // The error of a panic says that it is one.
@@ -156,7 +164,7 @@ impl fmt::Display for TaskError {
 impl fmt::Debug for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("TaskError");
-        debug.field("name", &self.0.name).field("ctx", &self.0.ctx);
+        debug.field("name", &self.0.name).field("path", &self.0.path);
         match &self.0.why {
             Why::Failed(failure) => debug.field("failed", &failure.error),
             Why::Panicked(error) => debug.field("panicked", error),

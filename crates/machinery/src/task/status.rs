@@ -24,7 +24,7 @@ impl<T: Clone + Send + 'static> FutureStatus for Task<T> {
     fn result(&self) -> Option<T> {
         match self.place() {
             Place::Held { shared, key } => shared.clone_value(*key),
-            Place::Refused(_) => None,
+            Place::Refused(..) => None,
         }
     }
 }
@@ -37,7 +37,7 @@ impl<T> WaitByCallback for Task<T> {
     fn add_waiter(&self, waker: Waker) -> Option<WaiterId> {
         match self.place() {
             Place::Held { shared, key } => shared.add_waiter(*key, waker),
-            Place::Refused(_) => None,
+            Place::Refused(..) => None,
         }
     }
 
@@ -70,7 +70,7 @@ impl<T> WithRepr for Task<T> {
                 shared.rename(*key, name);
                 true
             }
-            Place::Refused(_) => false,
+            Place::Refused(..) => false,
         }
     }
 
