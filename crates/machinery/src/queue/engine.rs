@@ -164,7 +164,7 @@ impl<T> Engine<T> {
     pub(crate) fn len(&self) -> usize {
         // In this order an entry that moves meanwhile is counted rather than missed.
         let left = self.departures.0.left.load(Relaxed);
-        self.arrivals.0.arrived.load(Relaxed).saturating_sub(left)
+        self.arrivals.0.arrived.load(Relaxed).wrapping_sub(left)
     }
 
     pub(crate) fn capacity(&self) -> Option<usize> {
