@@ -8,7 +8,7 @@ use machinery::{Completion, Ctx, CtxGuard, CtxOptions, TaskHolder};
 fn witnessed() -> (CtxGuard, Weak<()>) {
     let witness = Arc::new(());
     let weak = Arc::downgrade(&witness);
-    let root = Ctx::beginning_with("root", CtxOptions::new().value(witness)).unwrap();
+    let root = Ctx::beginning_with("root", CtxOptions::new().value(witness)).expect("no deadline, no runtime");
     (root, weak)
 }
 
