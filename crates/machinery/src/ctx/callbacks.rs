@@ -9,7 +9,6 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -93,12 +92,11 @@ pub(super) enum Callback {
 
 impl Callback {
     fn run(self, ctx: &Ctx, completion: &Completion) {
-        let ran = catch_unwind(AssertUnwindSafe(move || match self {
+        let ran = crate::contain::contain(move || match self {
             Self::Done(run) => run(completion),
             Self::OnDone(run) => run(ctx, completion),
-        }));
-        if let Err(panic) = ran {
-            let error = crate::error::panic_error(panic);
+        });
+        if let Err(error) = ran {
             Report::new(ctx, "a callback panicked").error(&error).send();
         }
     }

@@ -5,7 +5,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 use super::family::NodeRef;
@@ -129,8 +128,7 @@ pub(super) fn wake_all(origin: &NodeRef, wakers: impl IntoIterator<Item = Waker>
 
 /// Runs user code; a panic is reported in the name of `origin`.
 pub(super) fn contain(origin: &NodeRef, what: &str, run: impl FnOnce()) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-        let error = crate::error::panic_error(panic);
+    if let Err(error) = crate::contain::contain(run) {
         Report::new(&super::Ctx(origin.clone()), what).error(&error).send();
     }
 }

@@ -170,14 +170,9 @@ fn sweep(mut steps: Vec<Step>, origin: &NodeRef, outbox: &mut Outbox) {
                 steps.append(&mut below);
             }
             Step::Join(node) => {
-                if node.follow_origin(origin) {
-                    descend(&node, &mut below, outbox);
-                    steps.push(Step::Finish(node));
-                    steps.append(&mut below);
-                } else {
-                    node.wait_until_done();
-                    outbox.keep.push(node);
-                }
+                // Either comes next.
+                let won = node.follow_origin(origin);
+                steps.push(if won { Step::Descend(node) } else { Step::Await(node) });
             }
             Step::Finish(node) => {
                 let state = node.state.load(Ordering::Relaxed);
