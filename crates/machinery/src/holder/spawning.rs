@@ -12,7 +12,7 @@ use super::refused::{Reason, Refused};
 use super::shared::Shared;
 use crate::task::error::{Cut, Why};
 use crate::task::graced::{Grace, Graced};
-use crate::task::work::{Adopted, Compact, End, Job, Plain, Spot, Told, Work};
+use crate::task::work::{Adopted, Boxed, End, Job, Plain, Spot, Told, Work};
 use crate::task::{Adopt, Outcome, Task, TaskError};
 use crate::{Ctx, CtxGuard, Name};
 
@@ -123,7 +123,7 @@ impl<'a> TaskBuilder<'a> {
         F::Output: Outcome,
     {
         self.or_refused(|this| {
-            this.told(work, |place, job| place.run_compact(|work| crate::spawn::local_task(work), job))
+            this.told(work, |place, job| place.run_boxed(|work| crate::spawn::local_task(work), job))
         })
     }
 
@@ -178,7 +178,7 @@ impl<'a> TaskBuilder<'a> {
             Ok(runtime) => runtime,
             Err(error) => return Err(Refused { work, name: self.name, reason: Reason::NoRuntime(error) }),
         };
-        self.told(work, |place, job| place.run_compact(|work| crate::spawn::task(&runtime, work), job))
+        self.told(work, |place, job| place.run_boxed(|work| crate::spawn::task(&runtime, work), job))
     }
 
     /// Like `spawn_with`, with a limit on its clean-up.
@@ -277,9 +277,9 @@ impl Reserved<'_> {
         run(self.shared, self.key, |spot| spawn(Work::new(spot, job)))
     }
 
-    fn run_compact<J: Job>(mut self, spawn: impl FnOnce(Compact<J>), job: J) -> Task<J::Value> {
+    fn run_boxed<J: Job>(mut self, spawn: impl FnOnce(Boxed<J>), job: J) -> Task<J::Value> {
         self.started = true;
-        run(self.shared, self.key, |spot| spawn(Compact::new(spot, job)))
+        run(self.shared, self.key, |spot| spawn(Boxed::new(spot, job)))
     }
 }
 

@@ -199,12 +199,11 @@ pub(crate) struct Spot {
     key: u32,
     /// Only Tokio polls the work, with the one waker that the task has for life: it is handed in once.
     registered: bool,
-    over: bool,
 }
 
 impl Spot {
     pub(crate) fn new(shared: Arc<Shared>, key: u32) -> Self {
-        Self { shared, key, registered: false, over: false }
+        Self { shared, key, registered: false }
     }
 }
 
@@ -292,53 +291,50 @@ impl<J: Job> Future for Work<J> {
     }
 }
 
+/// Like [`Work`], in one word, with the work in an allocation of its own.
+///
+/// It is for work with a context, which is seldom small. What Tokio allocates comes in multiples of 128 bytes, of which
+/// 24 in the smallest are for what is spawned: a word fits with room to spare, and nothing is rounded up for the rest.
+pub(crate) struct Boxed<J: Job> {
+    /// Until the end.
+    inner: Option<Pin<Box<Inner<J>>>>,
+}
+
 pin_project! {
-    /// Like [`Work`], in one word more than the work itself, and one small allocation beside it.
-    ///
-    /// It is for work with a context: what Tokio allocates comes in multiples of 128 bytes, of which 24 are for what is
-    /// spawned in the smallest, and the context takes eight of those.
-    #[project = CompactParts]
-    pub(crate) enum Compact<J: Job> {
-        Running {
-            #[pin]
-            job: J,
-            spot: Box<Spot>,
-        },
-        Over,
+    struct Inner<J> {
+        spot: Spot,
+        #[pin]
+        job: J,
+    }
+}
+
+impl<J: Job> Boxed<J> {
+    pub(crate) fn new(spot: Spot, job: J) -> Self {
+        Self { inner: Some(Box::pin(Inner { spot, job })) }
     }
 
-    impl<J: Job> PinnedDrop for Compact<J> {
-        fn drop(this: Pin<&mut Self>) {
-            this.end(End::Cut(Cut::Shutdown));
+    fn end(&mut self, end: End<J::Value>) {
+        if let Some(inner) = self.inner.take() {
+            let (shared, key) = (Arc::clone(&inner.spot.shared), inner.spot.key);
+            let end = dispose(|| drop(inner), end);
+            shared.settle(key, end);
         }
     }
 }
 
-impl<J: Job> Compact<J> {
-    pub(crate) fn new(spot: Spot, job: J) -> Self {
-        Self::Running { job, spot: Box::new(spot) }
-    }
-
-    fn end(mut self: Pin<&mut Self>, end: End<J::Value>) {
-        let (shared, key) = match self.as_mut().project() {
-            CompactParts::Running { spot, .. } if !spot.over => {
-                // The drop of what is replaced below comes here again.
-                spot.over = true;
-                (Arc::clone(&spot.shared), spot.key)
-            }
-            _ => return,
-        };
-        let end = dispose(|| self.set(Self::Over), end);
-        shared.settle(key, end);
+impl<J: Job> Drop for Boxed<J> {
+    fn drop(&mut self) {
+        self.end(End::Cut(Cut::Shutdown));
     }
 }
 
-impl<J: Job> Future for Compact<J> {
+impl<J: Job> Future for Boxed<J> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let CompactParts::Running { job, spot } = self.as_mut().project() {
-            let end = ready!(drive(job, spot, cx));
+        if let Some(inner) = &mut self.inner {
+            let inner = inner.as_mut().project();
+            let end = ready!(drive(inner.job, inner.spot, cx));
             self.end(end);
         }
         Poll::Ready(())
@@ -349,18 +345,9 @@ impl<J: Job> Future for Compact<J> {
 mod tests {
     use super::*;
 
-    fn size<J: Job>(_: &J) -> usize {
-        size_of::<Compact<J>>()
-    }
-
     #[test]
-    fn compact_work_takes_one_word_more_than_its_future() {
-        let held = Box::new(7);
-        let future = async move {
-            std::future::pending::<()>().await;
-            drop(held);
-        };
-        assert_eq!(size_of_val(&future), 16);
-        assert_eq!(size(&Told { future }), 24);
+    fn work_of_any_size_is_spawned_as_one_word() {
+        type Large = Told<std::future::Ready<[u8; 1_000]>>;
+        assert_eq!(size_of::<Boxed<Large>>(), size_of::<usize>());
     }
 }
