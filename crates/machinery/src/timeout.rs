@@ -304,19 +304,21 @@ impl<W: Limited> WithTimeout<W> {
             Some(TimeoutError::new(why, this.name.clone(), this.ctx.clone()))
         };
         // What ends in the instant of its deadline is in time, unless the deadline may be why it ends.
-        let too_late = |running: &Running| {
-            let passed = running.deadline.is_some_and(|deadline| time::now() > deadline);
-            this.ctx.is_done() || (passed && !first) || (W::TOLD && running.guard.is_done())
+        let too_late = |running: &Running, heeded: bool| {
+            let passed = heeded && running.deadline.is_some_and(|deadline| time::now() > deadline);
+            this.ctx.is_done() || passed || (W::TOLD && running.guard.is_done())
         };
+        // Nothing has taken any time yet; and a timeout of zero allows one poll, however long that takes.
+        let (before, after) = (!first, !first || !this.timeout.is_zero());
         loop {
-            if running.verdict.is_none() && too_late(running) {
+            if running.verdict.is_none() && too_late(running, before) {
                 running.verdict = verdict(running);
             }
             if running.verdict.is_some() && !W::TOLD {
                 break;
             }
             let polled = catch_unwind(AssertUnwindSafe(|| this.work.as_mut().poll_work(cx)));
-            if running.verdict.is_none() && !matches!(polled, Ok(Poll::Pending)) && too_late(running) {
+            if running.verdict.is_none() && !matches!(polled, Ok(Poll::Pending)) && too_late(running, after) {
                 running.verdict = verdict(running);
             }
             match polled {

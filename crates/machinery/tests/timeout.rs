@@ -18,6 +18,12 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// Blocks the thread for so long: the clock goes on, and nobody else runs.
+fn blocks(time: Duration) {
+    // It moves the clock in its first poll.
+    let _ = pin!(advance(time)).poll(&mut Context::from_waker(Waker::noop()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_result_of_the_work_is_returned() {
     let root = Ctx::beginning("root");
@@ -160,6 +166,45 @@ async fn a_future_that_is_found_done_after_its_timeout_is_a_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn work_that_blocks_past_its_timeout_in_its_first_poll_is_a_timeout() {
+    let root = Ctx::beginning("root");
+    let late = Event::new();
+    let work = async_with_timeout(&root, "blocks", async {
+        blocks(seconds(3));
+        7
+    });
+    assert_eq!(work.timeout(seconds(3)).timeout_event(&late).await.unwrap(), 7, "just in time");
+    assert!(!late.is_set());
+
+    let work = async_with_timeout(&root, "blocks", async {
+        blocks(seconds(4));
+        7
+    });
+    assert!(work.timeout(seconds(3)).timeout_event(&late).await.unwrap_err().is_timeout());
+    assert!(late.is_set());
+    late.clear();
+
+    let work = async_with_timeout_with(&root, "blocks", |_| async {
+        blocks(seconds(4));
+        7
+    });
+    assert!(work.timeout(seconds(3)).timeout_event(&late).await.unwrap_err().is_timeout());
+    assert!(late.is_set());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_a_first_poll_that_blocks_past_the_timeout_is_reported() {
+    let reports = Reports::default();
+    let root = reports.root();
+    let work = async_with_timeout(&root, "blocks", async {
+        blocks(seconds(4));
+        Err::<(), _>("no route")
+    });
+    assert!(work.timeout(seconds(3)).await.unwrap_err().is_timeout());
+    assert_eq!(reports.all(), ["root blocks: work failed after its time was over: no route"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_after_the_timeout_is_reported() {
     let reports = Reports::default();
     let root = reports.root();
@@ -219,9 +264,11 @@ async fn the_grace_bounds_the_clean_up() {
 #[tokio::test(start_paused = true)]
 async fn timeouts_of_zero_and_without_end_are_kept() {
     let root = Ctx::beginning("root");
-    let started = Instant::now();
     let ready = async_with_timeout(&root, "ready", async { 7 }).timeout(Duration::ZERO).await;
     assert_eq!(ready.unwrap(), 7);
+    let blocks = async_with_timeout(&root, "blocks", async { blocks(seconds(1)) }).timeout(Duration::ZERO).await;
+    blocks.expect("zero lets it do what it can do at its first poll");
+    let started = Instant::now();
     let slow = async_with_timeout(&root, "slow", pending::<()>()).timeout(Duration::ZERO).await;
     assert!(slow.unwrap_err().is_timeout());
     assert!(started.elapsed() <= Duration::from_millis(1));
