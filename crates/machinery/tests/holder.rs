@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use machinery::{Ctx, Task, TaskHolder, task_holder};
+use machinery::{Ctx, Task, TaskHolder, Tasks, task_holder};
 use reports::Reports;
 use tokio::time::{Instant, sleep};
 
@@ -165,6 +165,56 @@ async fn a_panicking_body_cancels_the_tasks_and_then_the_panic_goes_on() {
     let panic = scope.await.unwrap_err().into_panic();
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"a mistake"));
     assert!(cleaned.load(Ordering::SeqCst));
+}
+
+/// A body written by hand, which is over at once and panics where it is told to.
+struct Panics {
+    polled: bool,
+    dropped: bool,
+}
+
+impl Future for Panics {
+    type Output = u32;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<u32> {
+        assert!(!self.polled, "polled");
+        Poll::Ready(7)
+    }
+}
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        assert!(!self.dropped, "dropped");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_panics_outside_its_poll_has_the_tasks_cleaned_up_as_well() {
+    for (called, polled, dropped, expected) in
+        [(true, false, false, "called"), (false, false, true, "dropped"), (false, true, true, "polled")]
+    {
+        let reports = Reports::default();
+        let root = reports.root();
+        let (cleaned, clean) = flag();
+        let scope = tokio::task::spawn(async move {
+            task_holder(&root, |tasks: &Tasks| {
+                tasks.add_with("told", |ctx| async move {
+                    ctx.done().await;
+                    sleep(seconds(1)).await;
+                    clean();
+                });
+                assert!(!called, "called");
+                Panics { polled, dropped }
+            })
+            .await
+        });
+        let panic = scope.await.unwrap_err().into_panic();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&expected));
+        assert!(cleaned.load(Ordering::SeqCst), "{expected}");
+        // Of two panics the first goes on.
+        let second = "root-->task_holder: the drop of the body of a scope panicked: panicked: dropped";
+        assert_eq!(reports.all(), if polled { vec![second] } else { vec![] });
+    }
 }
 
 #[tokio::test]

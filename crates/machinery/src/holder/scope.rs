@@ -4,12 +4,15 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::task::Poll;
+use std::thread;
 
 use super::failures::{OnFailurePolicy, Policy};
 use super::{HolderBuilder, TaskHolder, Tasks, wait};
-use crate::Ctx;
+use crate::contain::contain;
+use crate::error::panic_error;
 use crate::task::Fallible;
 use crate::task::graced::Grace;
+use crate::{Ctx, Report};
 
 /// Runs a body that adds tasks, waits until all of them are over, and returns what the body returned.
 ///
@@ -89,23 +92,9 @@ where
     P: Policy<R>,
 {
     let tasks = holder.handle();
-    let returned = {
-        let shared = &*holder.tasks.shared;
-        let mut grace = holder.grace.map(|length| Grace::after(&shared.ctx, length));
-        let mut body = pin!(body(&tasks));
-        poll_fn(|cx| {
-            let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx)));
-            match polled {
-                Ok(Poll::Ready(returned)) => Poll::Ready(Ok(returned)),
-                Err(panic) => Poll::Ready(Err(panic)),
-                Ok(Poll::Pending) => {
-                    // The tasks have no more time when the body takes its own.
-                    wait::keep_grace(&mut grace, shared, cx);
-                    Poll::Pending
-                }
-            }
-        })
-        .await
+    let returned = match catch_unwind(AssertUnwindSafe(|| body(&tasks))) {
+        Ok(body) => run_body(&holder, body).await,
+        Err(panic) => Err(panic),
     };
     match &returned {
         Ok(returned) if !P::has_failed(returned) => {}
@@ -120,4 +109,34 @@ where
             resume_unwind(panic)
         }
     }
+}
+
+/// Polls the body to its end and drops it. Of two panics the first is returned, and the other reported.
+async fn run_body<F: Future, P>(holder: &TaskHolder<P>, body: F) -> thread::Result<F::Output> {
+    let shared = &*holder.tasks.shared;
+    let mut grace = holder.grace.map(|length| Grace::after(&shared.ctx, length));
+    let mut body = pin!(Some(body));
+    let returned = poll_fn(|cx| {
+        let Some(running) = body.as_mut().as_pin_mut() else { return Poll::Pending };
+        match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
+            Ok(Poll::Ready(returned)) => Poll::Ready(Ok(returned)),
+            Err(panic) => Poll::Ready(Err(panic)),
+            Ok(Poll::Pending) => {
+                // The tasks have no more time when the body takes its own.
+                wait::keep_grace(&mut grace, shared, cx);
+                Poll::Pending
+            }
+        }
+    })
+    .await;
+    let dropped = catch_unwind(AssertUnwindSafe(|| body.set(None)));
+    let (first, second) = match (returned, dropped) {
+        (returned, Ok(())) => return returned,
+        (Err(first), Err(second)) => (first, Err(panic_error(second))),
+        (Ok(returned), Err(first)) => (first, contain(|| drop(returned))),
+    };
+    if let Err(second) = second {
+        Report::new(&shared.ctx, "the drop of the body of a scope panicked").error(&second).send();
+    }
+    Err(first)
 }
