@@ -161,6 +161,14 @@ impl<T> Task<T> {
         }
     }
 
+    /// Whether its error waits for whoever awaits it, instead of being told of at once.
+    pub(crate) fn is_silent(&self) -> bool {
+        match &self.place {
+            Place::Held { shared, key } => shared.is_silent(*key),
+            Place::Refused(..) => false,
+        }
+    }
+
     pub(crate) fn mark_read(&self) {
         if let Place::Held { shared, key } = &self.place {
             shared.mark_read(*key);

@@ -708,6 +708,43 @@ async fn a_task_of_another_holder_can_be_taken_over() {
 }
 
 #[tokio::test]
+async fn the_failure_of_a_task_that_is_taken_over_is_reported_once() {
+    let reports = Reports::default();
+    let root = reports.root();
+    let (first, second) = (TaskHolder::new(&root), TaskHolder::new(&root));
+    let fails = async || Err::<(), _>("no route");
+
+    let failed = second.add_task("taken", first.add("loud", fails())).await.unwrap_err();
+    assert_eq!(failed.to_string(), "task `taken` of `root-->task_holder` failed: no route");
+    assert_eq!(reports.take(), ["root-->task_holder loud: a task failed: no route"]);
+
+    let silent = first.task("quiet").silent().spawn(fails());
+    drop(second.add_task("taken", silent).await);
+    assert_eq!(reports.take(), ["root-->task_holder taken: a task failed: no route"]);
+
+    // Nobody reads it here, and it has been told of there.
+    let taken = second.task("taken").silent().adopt(first.add("panics", async { panic!("a mistake") }));
+    while !taken.is_done() {
+        tokio::task::yield_now().await;
+    }
+    drop(taken);
+    assert_eq!(reports.take(), ["root-->task_holder panics: a task panicked: panicked: a mistake"]);
+
+    let collecting = TaskHolder::builder(&root).collect_all().build();
+    collecting.add_task("taken", first.add("loud", fails()));
+    let failures = collecting.finish().await.unwrap_err();
+    assert_eq!(failures.first().unwrap().name(), "taken");
+    assert_eq!(reports.take(), ["root-->task_holder loud: a task failed: no route"]);
+
+    let collecting = TaskHolder::builder(&root).collect_all().build();
+    drop(second.add_task("taken", collecting.add("collected", fails())).await);
+    assert_eq!(collecting.finish().await.unwrap_err().len(), 1);
+    first.finish().await;
+    second.finish().await;
+    assert_eq!(reports.all(), [""; 0]);
+}
+
+#[tokio::test]
 async fn futures_that_are_not_send_run_in_a_local_set() {
     let set = tokio::task::LocalSet::new();
     set.run_until(async {

@@ -134,6 +134,8 @@ const SILENT: u8 = 2;
 const UNREAD: u8 = 4;
 /// There is something in `more`.
 const MORE: u8 = 8;
+/// Its failure is reported or collected where it came from.
+const TOLD: u8 = 16;
 
 /// What a task has that was pending, has a context of its own, or is looked at.
 #[derive(Default)]
@@ -247,6 +249,14 @@ impl Entry {
 
     pub(super) fn is_settled(&self) -> bool {
         self.is(SETTLED)
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        self.is(SILENT)
+    }
+
+    pub(super) fn mark_told(&mut self) {
+        self.flags |= TOLD;
     }
 
     /// Its error, if it has one, is known to somebody.
@@ -460,7 +470,7 @@ impl Shared {
 
     #[cold]
     fn settle_watched<V: Send + 'static>(self: &Arc<Self>, key: u32, end: End<V>) {
-        let (name, location, silent, guard, order, abort) = {
+        let (name, location, silent, told, guard, order, abort) = {
             let mut core = self.core.lock();
             let abort = core.abort;
             // The waker keeps what Tokio has allocated for the task.
@@ -469,7 +479,7 @@ impl Shared {
                 None => (None, None),
             };
             let entry = core.entry(key);
-            (entry.name.clone(), entry.location, entry.is(SILENT), guard, entry.order, abort)
+            (entry.name.clone(), entry.location, entry.is(SILENT), entry.is(TOLD), guard, entry.order, abort)
         };
         let own_done = guard.as_ref().is_some_and(|guard| guard.ctx().is_done());
         // Everything below the task is done before the task is.
@@ -492,7 +502,8 @@ impl Shared {
         let mut unread = false;
         let mut stop_all = None;
         match (&failure, self.on_failure) {
-            (Some(_), _) if silent => unread = true,
+            (Some(_), _) if silent => unread = !told,
+            (Some(_), OnFailure::Report) if told => {}
             (Some(error), OnFailure::Report) => self.report(error),
             (Some(error), OnFailure::Collect) => self.core.lock().failures.push(error.clone()),
             (Some(error), OnFailure::StopAll) => {

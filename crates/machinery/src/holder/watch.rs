@@ -29,11 +29,19 @@ impl Shared {
         self.core.lock().entry(key).is_settled()
     }
 
+    pub(crate) fn is_silent(&self, key: u32) -> bool {
+        self.core.lock().entry(key).is_silent()
+    }
+
     pub(crate) fn error_of(&self, key: u32) -> Option<TaskError> {
         match &self.core.lock().extra(key)?.settled {
             Settled::Error(error) => Some(error.clone()),
             _ => None,
         }
+    }
+
+    pub(crate) fn mark_told(&self, key: u32) {
+        self.core.lock().entry(key).mark_told();
     }
 
     /// The error of a task that is over is read.

@@ -43,6 +43,11 @@ pub(crate) trait Job {
 
     /// Told to stop: whether it goes on, for its clean-up. Otherwise it is dropped where it stands.
     fn goes_on(self: Pin<&mut Self>) -> bool;
+
+    /// Whether somebody else tells of its failure.
+    fn is_told(&self) -> bool {
+        false
+    }
 }
 
 pin_project! {
@@ -107,6 +112,10 @@ impl<A: Adopt> Job for Adopted<A> {
         self.0.stop();
         true
     }
+
+    fn is_told(&self) -> bool {
+        self.0.tells()
+    }
 }
 
 impl<A: Adopt> Drop for Adopted<A> {
@@ -140,6 +149,10 @@ pub trait Adopt: Unpin + Send + 'static + sealed::Sealed {
     #[expect(private_interfaces, reason = "sealed: nobody else calls or implements it")]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End<Self::Value>>;
 
+    /// Whether a failure is reported or collected where the task came from, too.
+    #[doc(hidden)]
+    fn tells(&self) -> bool;
+
     #[doc(hidden)]
     fn stop(&self);
 }
@@ -165,6 +178,10 @@ impl<R: Outcome + Send + 'static> Adopt for JoinHandle<R> {
         })
     }
 
+    fn tells(&self) -> bool {
+        false
+    }
+
     fn stop(&self) {
         self.abort();
     }
@@ -177,15 +194,16 @@ impl<T: Send + 'static> Adopt for Task<T> {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End<T>> {
         Poll::Ready(match ready!(Pin::new(self).poll(cx)) {
             Ok(value) => End::Value(value),
-            Err(error) if error.is_panic() => match error.error() {
-                Some(panic) => End::Panicked(panic.clone()),
-                None => End::Cut(Cut::Elsewhere),
-            },
             Err(error) => match error.error() {
+                Some(panic) if error.is_panic() => End::Panicked(panic.clone()),
                 Some(own) => End::Failed(Failure { error: own.clone(), kind: error.kind() }),
                 None => End::Cut(Cut::Elsewhere),
             },
         })
+    }
+
+    fn tells(&self) -> bool {
+        !self.is_silent()
     }
 
     fn stop(&self) {
@@ -221,7 +239,12 @@ fn drive<J: Job>(mut job: Pin<&mut J>, spot: &mut Spot, cx: &mut Context<'_>) ->
             return Poll::Ready(End::Stopped);
         }
         match contain(|| job.as_mut().poll_job(cx)) {
-            Ok(Poll::Ready(end)) => return Poll::Ready(end),
+            Ok(Poll::Ready(end)) => {
+                if job.is_told() {
+                    spot.shared.mark_told(spot.key);
+                }
+                return Poll::Ready(end);
+            }
             Err(panic) => return Poll::Ready(End::Panicked(panic)),
             Ok(Poll::Pending) if spot.registered => return Poll::Pending,
             Ok(Poll::Pending) => {
