@@ -6,63 +6,108 @@
 //!
 //! # Invariants
 //!
-//! 1. The canceller is taken out once: by the poll that finds the token cancelled, or by the end of the context.
-//! 2. The wait is polled and dropped outside its lock, as both lock the token's tree. It is put back only while the
-//!    canceller is there. Who stops it takes the canceller first, so that no wait is left behind.
+//! 1. The wait is polled and dropped outside the lock, as both lock the token's tree. While it is out, `Out` stands in
+//!    its place, and whoever wakes it or stops it writes that down there; whoever took it out finds that when he puts
+//!    it back. So no wake-up is lost, and no wait is left behind.
+//! 2. `Over` is for good. The canceller is taken out once, with it.
 //!
-//! Lock order: `waiting`, then `canceller`; no user code and no token is touched under either.
+//! The lock is a leaf; no user code runs and no token is touched under it.
 
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 
 use crate::ctx::{CallbackId, Canceller};
 use crate::sync::Mutex;
 use crate::{Ctx, CtxGuard, Name};
 
-type Waiting = Pin<Box<WaitForCancellationFutureOwned>>;
-
 /// Waits on a token, and completes a context from within the token's `cancel`.
-struct Follower {
-    /// Taken out while it is polled, and for good when there is nothing more to wait for.
-    waiting: Mutex<Option<Waiting>>,
-    canceller: Mutex<Option<Canceller>>,
+struct Follower<W> {
+    state: Mutex<State<W>>,
+    location: &'static Location<'static>,
 }
 
-impl Follower {
+enum State<W> {
+    Waiting(Pin<Box<W>>, Canceller),
+    /// Somebody polls the wait.
+    Out {
+        canceller: Canceller,
+        /// It has been woken since.
+        woken: bool,
+    },
+    Over,
+}
+
+impl<W: Future<Output = ()> + Send + 'static> Follower<W> {
+    fn new(waiting: W, canceller: Canceller, location: &'static Location<'static>) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State::Waiting(Box::pin(waiting), canceller)), location })
+    }
+
     fn look(self: &Arc<Self>) {
-        let Some(mut waiting) = self.waiting.lock().take() else { return };
+        let Some(mut waiting) = self.take_out() else { return };
         let waker = Waker::from(Arc::clone(self));
-        match waiting.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Pending => {
-                let mut slot = self.waiting.lock();
-                // Whoever stopped it meanwhile has taken the canceller, and found nothing here.
-                if self.canceller.lock().is_some() {
-                    *slot = Some(waiting);
+        loop {
+            if waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+                if let State::Waiting(_, canceller) | State::Out { canceller, .. } = self.end() {
+                    canceller.cancel_at("the token that it follows was cancelled", self.location);
                 }
+                return;
             }
-            Poll::Ready(()) => {
-                let canceller = self.canceller.lock().take();
-                if let Some(canceller) = canceller {
-                    canceller.cancel_because("the token that it follows was cancelled");
-                }
+            match self.put_back(waiting) {
+                Some(again) => waiting = again,
+                None => return,
             }
         }
     }
 
-    fn stop(&self) {
-        let canceller = self.canceller.lock().take();
-        let waiting = self.waiting.lock().take();
-        drop((canceller, waiting));
+    fn take_out(&self) -> Option<Pin<Box<W>>> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Over) {
+            State::Waiting(waiting, canceller) => {
+                *state = State::Out { canceller, woken: false };
+                Some(waiting)
+            }
+            State::Out { canceller, .. } => {
+                *state = State::Out { canceller, woken: true };
+                None
+            }
+            State::Over => None,
+        }
+    }
+
+    /// Gives the wait again where it was woken meanwhile, and drops it where it was stopped.
+    fn put_back(&self, waiting: Pin<Box<W>>) -> Option<Pin<Box<W>>> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Over) {
+            State::Out { canceller, woken: true } => {
+                *state = State::Out { canceller, woken: false };
+                Some(waiting)
+            }
+            State::Out { canceller, woken: false } => {
+                *state = State::Waiting(waiting, canceller);
+                None
+            }
+            State::Waiting(..) | State::Over => {
+                drop(state);
+                drop(waiting);
+                None
+            }
+        }
+    }
+
+    /// Answers with what there was, to be dropped without the lock.
+    fn end(&self) -> State<W> {
+        std::mem::replace(&mut *self.state.lock(), State::Over)
     }
 }
 
-impl Wake for Follower {
+impl<W: Future<Output = ()> + Send + 'static> Wake for Follower<W> {
     fn wake(self: Arc<Self>) {
         self.look();
     }
@@ -132,6 +177,8 @@ impl Drop for LinkedToken {
 impl Ctx {
     /// Makes a child that is also cancelled when `token` is, before the token's `cancel` returns.
     ///
+    /// The record of such a completion has the line of this call, as a token does not say who cancelled it.
+    ///
     /// # Examples
     ///
     /// ```
@@ -151,12 +198,10 @@ impl Ctx {
         if guard.is_done() {
             return guard;
         }
-        let follower = Arc::new(Follower {
-            waiting: Mutex::new(Some(Box::pin(token.clone().cancelled_owned()))),
-            canceller: Mutex::new(Some(guard.canceller())),
-        });
+        let waiting = token.clone().cancelled_owned();
+        let follower = Follower::new(waiting, guard.canceller(), Location::caller());
         follower.look();
-        guard.add_done_callback(move |_| follower.stop());
+        guard.add_done_callback(move |_| drop(follower.end()));
         guard
     }
 
@@ -180,5 +225,62 @@ impl Ctx {
         let cancelled = token.clone();
         let id = self.add_done_callback(move |_| cancelled.cancel());
         LinkedToken { token, link: Some((self.clone(), id)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use super::*;
+
+    /// Is woken while it is polled for the first time, as a token may be that another thread cancels.
+    struct WokenMeanwhile(bool);
+
+    impl Future for WokenMeanwhile {
+        type Output = ();
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+            if std::mem::replace(&mut self.0, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_cancelled_while_the_wait_is_polled_is_followed() {
+        let root = Ctx::beginning("root");
+        let follower = Follower::new(WokenMeanwhile(false), root.canceller(), Location::caller());
+        follower.look();
+        assert!(root.is_done(), "the wake-up was lost");
+    }
+
+    /// Is stopped while it is polled, as by a context that another thread completes.
+    struct StoppedMeanwhile {
+        guard: CtxGuard,
+        _witness: Arc<()>,
+    }
+
+    impl Future for StoppedMeanwhile {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            self.guard.cancel();
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_wait_that_is_stopped_while_it_is_polled_is_dropped() {
+        let (root, witness) = (Ctx::beginning("root"), Arc::new(()));
+        let (canceller, ctx) = (root.canceller(), root.ctx());
+        let waiting = StoppedMeanwhile { guard: root, _witness: Arc::clone(&witness) };
+        let follower = Follower::new(waiting, canceller, Location::caller());
+        let callback = Arc::clone(&follower);
+        ctx.add_done_callback(move |_| drop(callback.end()));
+        follower.look();
+        assert_eq!(Arc::strong_count(&witness), 1);
     }
 }

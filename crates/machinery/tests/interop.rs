@@ -30,6 +30,16 @@ fn a_context_of_a_cancelled_token_is_done_from_the_start() {
 }
 
 #[test]
+fn the_record_has_the_line_that_made_the_follower() {
+    let token = CancellationToken::new();
+    let root = Ctx::beginning("root");
+    let (follower, line) = (root.child_of_token("follower", &token), line!());
+    token.cancel();
+    let location = follower.completion().unwrap().location();
+    assert_eq!((location.file(), location.line()), (file!(), line));
+}
+
+#[test]
 fn a_token_follows_a_context_before_the_completing_call_returns() {
     let root = Ctx::beginning("root");
     let child = root.child("child");

@@ -63,34 +63,41 @@ pub struct CtxGuard {
 #[derive(Clone)]
 pub struct Canceller(NodeRef);
 
+/// How the guard completes its context, and those do to whom it lent the power.
+macro_rules! completing_methods {
+    () => {
+        /// Completes the context as cancelled, with everything below it, and runs the callbacks.
+        ///
+        /// Answers whether this call was the one that completed it. The line of the call is in the record. From within a
+        /// callback, everything below is complete when this returns, and the callbacks run after those under way.
+        #[track_caller]
+        pub fn cancel(&self) -> bool {
+            self.0.complete(Cause::Cancelled(Location::caller()))
+        }
+
+        /// Like [`cancel`](Self::cancel), with a reason that everybody below can read.
+        #[track_caller]
+        pub fn cancel_because(&self, reason: impl Into<Name>) -> bool {
+            self.0.complete(Cause::reason(reason.into(), Location::caller()))
+        }
+
+        /// Completes the context with an error, with everything below it, and runs the callbacks.
+        ///
+        /// Answers whether this call was the one that completed it; an error that came too late is dropped with the answer
+        /// `false`.
+        #[track_caller]
+        pub fn set_exception(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> bool {
+            self.0.complete(Cause::error(error.into(), Location::caller()))
+        }
+    };
+}
+
 impl CtxGuard {
     pub(super) fn new(node: NodeRef) -> Self {
         Self { ctx: Ctx(node), owns: true }
     }
 
-    /// Completes the context as cancelled, with everything below it, and runs the callbacks.
-    ///
-    /// Answers whether this call was the one that completed it. The line of the call is in the record.
-    #[expect(clippy::must_use_candidate, reason = "it acts; whether it was first is by the way")]
-    #[track_caller]
-    pub fn cancel(&self) -> bool {
-        self.0.complete(Cause::Cancelled(Location::caller()))
-    }
-
-    /// Like [`cancel`](Self::cancel), with a reason that everybody below can read.
-    #[track_caller]
-    pub fn cancel_because(&self, reason: impl Into<Name>) -> bool {
-        self.0.complete(Cause::reason(reason.into(), Location::caller()))
-    }
-
-    /// Completes the context with an error, with everything below it, and runs the callbacks.
-    ///
-    /// Answers whether this call was the one that completed it; an error that came too late is dropped with the answer
-    /// `false`.
-    #[track_caller]
-    pub fn set_exception(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> bool {
-        self.0.complete(Cause::error(error.into(), Location::caller()))
-    }
+    completing_methods!();
 
     /// The power to complete this context, to be given away.
     #[must_use]
@@ -157,6 +164,12 @@ impl CtxGuard {
 }
 
 impl Canceller {
+    /// Cancels for a reason, as from another line than the one that calls.
+    #[cfg(feature = "tokio-util")]
+    pub(crate) fn cancel_at(&self, reason: &'static str, location: &'static Location<'static>) -> bool {
+        self.0.complete(Cause::reason(reason.into(), location))
+    }
+
     /// What the drop of the guard would have done.
     pub(crate) fn end(self) {
         drop(CtxGuard::new(self.0));
@@ -198,24 +211,7 @@ impl fmt::Display for CtxGuard {
 }
 
 impl Canceller {
-    /// Completes the context as cancelled; answers whether this call was the one.
-    #[expect(clippy::must_use_candidate, reason = "it acts; whether it was first is by the way")]
-    #[track_caller]
-    pub fn cancel(&self) -> bool {
-        self.0.complete(Cause::Cancelled(Location::caller()))
-    }
-
-    /// Completes the context as cancelled for a reason; answers whether this call was the one.
-    #[track_caller]
-    pub fn cancel_because(&self, reason: impl Into<Name>) -> bool {
-        self.0.complete(Cause::reason(reason.into(), Location::caller()))
-    }
-
-    /// Completes the context with an error; answers whether this call was the one.
-    #[track_caller]
-    pub fn set_exception(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> bool {
-        self.0.complete(Cause::error(error.into(), Location::caller()))
-    }
+    completing_methods!();
 
     /// The context that it can complete.
     #[must_use]
