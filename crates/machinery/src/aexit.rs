@@ -171,7 +171,8 @@ where
 {
     let mut guarded = Guarded::new(ctx, name.into(), thing);
 
-    match caught(guarded.thing().start()).await {
+    // Inside the future, so that a panic of the call itself is caught as well.
+    match caught(async { guarded.thing().start().await }).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             let error = crate::error::share(error);
@@ -184,7 +185,7 @@ where
         }
     }
 
-    match caught(body(guarded.thing())).await {
+    match caught(async { body(guarded.thing()).await }).await {
         Ok(Ok(value)) => {
             let finishing: Finishing = guarded.finish(Ended::Well);
             finishing.await.map(|()| value)

@@ -364,3 +364,36 @@ async fn it_can_be_spawned_on_many_threads() {
     });
     assert_eq!(task.await.unwrap(), 44);
 }
+
+#[tokio::test]
+async fn a_panic_of_the_very_call_goes_on_once_finish_is_over() {
+    struct Eager(Log);
+
+    impl AsyncExit for Eager {
+        type Error = io::Error;
+
+        fn start(&mut self) -> impl Future<Output = io::Result<()>> {
+            assert!(self.0.said().is_empty(), "start panics");
+            std::future::ready(Ok(()))
+        }
+
+        async fn finish(self, ended: Ended) -> io::Result<()> {
+            tokio::task::yield_now().await;
+            self.0.say(format!("finish: it {ended}"));
+            Ok(())
+        }
+    }
+
+    let ctx = Ctx::beginning("root");
+    let log = Log::default();
+    fn body(_: &mut Eager) -> std::future::Ready<io::Result<()>> {
+        panic!("body panics")
+    }
+    let run = std::panic::AssertUnwindSafe(ensure_aexit(&ctx, "thing", Eager(log.clone()), body));
+    assert!(run.catch_unwind().await.is_err());
+    assert_eq!(log.said(), ["finish: it failed: panicked: body panics"]);
+
+    let run = std::panic::AssertUnwindSafe(ensure_aexit(&ctx, "thing", Eager(log.clone()), body));
+    assert!(run.catch_unwind().await.is_err());
+    assert_eq!(log.said()[1..], ["finish: it failed to start: panicked: start panics"]);
+}
