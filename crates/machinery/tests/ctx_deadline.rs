@@ -200,6 +200,23 @@ async fn deadlines_of_one_instant_all_fall_before_any_callback_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_callback_completes_is_told_after_the_other_deadlines_of_that_instant() {
+    let root = Ctx::beginning("root");
+    let (first, second) = (after(&root, "first", ms(3)), after(&root, "second", ms(3)));
+    let caused = root.child("caused");
+    let (tell, told) = std::sync::mpsc::channel();
+    let (tell_second, tell_caused, stop) = (tell.clone(), tell.clone(), caused.canceller());
+    first.add_done_callback(move |_| {
+        stop.cancel();
+        tell.send("first").unwrap();
+    });
+    second.add_done_callback(move |_| tell_second.send("second").unwrap());
+    caused.add_done_callback(move |_| tell_caused.send("caused").unwrap());
+    caused.done().await;
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), ["first", "second", "caused"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn callbacks_and_wakers_run_in_a_task_and_never_inside_the_timer_driver() {
     let root = Ctx::beginning("root");
     let child = after(&root, "child", s(1));

@@ -163,12 +163,10 @@ impl Future for Driver {
                 .map(|node| {
                     let mut outbox = Outbox::default();
                     node.settle(Cause::DeadlinePassed, &mut outbox);
-                    (node, outbox)
+                    (node.clone(), outbox)
                 })
                 .collect();
-            for (node, outbox) in outboxes {
-                outbox.send(node);
-            }
+            Outbox::send_all(outboxes);
             for node in due {
                 // This may be the last handle, and the drop of what the user gave must not end the driver.
                 let _ = contain(|| drop(node));

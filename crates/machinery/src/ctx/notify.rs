@@ -75,6 +75,23 @@ impl Outbox {
         let _ = TELLING.try_with(|telling| telling.set(false));
     }
 
+    /// Tells everybody of several completions, in their order, and after them whomever these cause to be told.
+    pub(super) fn send_all(all: impl IntoIterator<Item = (NodeRef, Self)>) {
+        let mut all = all.into_iter().filter(|(_, outbox)| !outbox.is_empty());
+        if let Ok(true) = TELLING.try_with(|telling| telling.replace(true)) {
+            all.for_each(|(origin, outbox)| outbox.send_later(&origin));
+            return;
+        }
+        if let Some((first, mut outbox)) = all.next() {
+            all.for_each(|(origin, outbox)| outbox.send_later(&origin));
+            outbox.tell(&first);
+        }
+        while let Some((origin, mut outbox)) = next_later() {
+            outbox.tell(&origin);
+        }
+        let _ = TELLING.try_with(|telling| telling.set(false));
+    }
+
     #[cold]
     fn send_later(self, origin: &NodeRef) {
         let mut item = Some((origin.clone(), self));
