@@ -49,6 +49,29 @@ impl fmt::Display for NoRuntime {
 
 impl Error for NoRuntime {}
 
+/// What an error comes from, nearest first, without the error itself.
+pub(crate) fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&error| error.source())
+}
+
+/// An error followed by its sources. One that its predecessor has named already is left out.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.0.to_string();
+        f.write_str(&said)?;
+        for error in sources(self.0) {
+            let says = error.to_string();
+            if !said.contains(&says) {
+                write!(f, ": {says}")?;
+            }
+            said = says;
+        }
+        Ok(())
+    }
+}
+
 /// What a panic left behind, as an error with its message.
 #[derive(Debug)]
 pub(crate) struct PanicError(Box<str>);

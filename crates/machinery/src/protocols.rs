@@ -19,7 +19,8 @@ use crate::{Ctx, Name, SharedError};
 ///
 /// Asking changes nothing and never waits. Exactly one of [`is_cancelled`](Self::is_cancelled),
 /// [`exception`](Self::exception) and [`result`](Self::result) has an answer once [`is_done`](Self::is_done), with
-/// two exceptions: a context never has a result, and a deadline that passed is none of the three.
+/// three exceptions: a context never has a result, a deadline that passed is none of the three, and a task whose value
+/// was taken by an await has it no more.
 ///
 /// # Examples
 ///

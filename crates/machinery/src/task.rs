@@ -149,8 +149,9 @@ impl<T> Task<T> {
     /// Whoever asks has read the error: it is not reported as unread any more.
     #[must_use]
     pub fn error(&self) -> Option<TaskError> {
+        let error = self.look_at_error()?;
         self.mark_read();
-        self.look_at_error()
+        Some(error)
     }
 
     /// Like [`error`](Self::error), without counting as having read it.

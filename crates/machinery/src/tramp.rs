@@ -6,6 +6,7 @@ use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 
 use crate::contain::contain;
+use crate::error::Chain;
 use crate::protocols::{FutureState, WithRepr};
 use crate::{Ctx, Name, SharedError};
 
@@ -203,7 +204,7 @@ pub(crate) fn report_somewhere(ctx: Option<&Ctx>, what: &str, name: &Name, error
         Some(ctx) => Report::new(ctx, what).task(name).error(error).send(),
         None => {
             // What the user's error displays may panic, and so may a subscriber.
-            let _ = contain(|| tracing::error!(task = name.as_str(), "{what}: {}", Chain(error)));
+            let _ = contain(|| tracing::error!(task = name.as_str(), "{what}: {}", Chain(&**error)));
         }
     }
 }
@@ -321,29 +322,9 @@ impl<'a> Report<'a> {
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.error {
-            Some(error) => write!(f, "{}: {}", self.what, Chain(error)),
+            Some(error) => write!(f, "{}: {}", self.what, Chain(&**error)),
             None => f.write_str(self.what),
         }
-    }
-}
-
-/// An error followed by its sources. One that its predecessor has named already is left out.
-struct Chain<'a>(&'a SharedError);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = self.0.to_string();
-        f.write_str(&said)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            let says = error.to_string();
-            if !said.ends_with(&says) {
-                write!(f, ": {says}")?;
-            }
-            said = says;
-            source = error.source();
-        }
-        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::family::NodeRef;
+use crate::error::{Chain, share};
 use crate::time::Stamp;
 use crate::{Name, SharedError, time};
 
@@ -35,11 +36,36 @@ use crate::{Name, SharedError, time};
 /// ```
 #[derive(Clone)]
 pub struct Completion {
-    /// Where it began. A handle, so that the name and the path can be read as long as anybody asks.
-    origin: NodeRef,
+    origin: Origin,
     settlement: Settlement,
     /// The lower half of when; the upper one is in the settlement.
     at_low: u32,
+}
+
+/// Where a completion began.
+#[derive(Clone)]
+enum Origin {
+    /// A handle, so that the name and the path can be read as long as anybody asks.
+    Node(NodeRef),
+    /// What is to be known of it, and no handle.
+    LetGo(Arc<Place>),
+}
+
+struct Place {
+    address: usize,
+    name: Name,
+    path: String,
+    made_at: &'static Location<'static>,
+    deadline_set_at: &'static Location<'static>,
+}
+
+impl Origin {
+    fn address(&self) -> usize {
+        match self {
+            Self::Node(node) => node.address(),
+            Self::LetGo(place) => place.address,
+        }
+    }
 }
 
 /// What settles a context.
@@ -68,9 +94,11 @@ impl Cause {
     }
 
     pub(super) fn error(error: Box<dyn Error + Send + Sync>, location: &'static Location<'static>) -> Self {
-        let error: SharedError = match error.downcast::<Completion>() {
-            Ok(completion) => Arc::new(Passed::of(&completion)),
-            Err(error) => Arc::from(error),
+        let error = share(error);
+        // It may have begun below the context that is to hold it.
+        let error = match error.downcast_ref::<Completion>() {
+            Some(completion) => Arc::new(completion.let_go()),
+            None => error,
         };
         Self::Given(Given { what: What::Error(error), location })
     }
@@ -83,32 +111,6 @@ impl Cause {
             Self::DeadlinePassed => Settlement::DeadlinePassed(at_high),
             Self::Given(given) => Settlement::Given(at_high, Arc::new(given)),
         }
-    }
-}
-
-/// A completion that became the error of another: its words and its error. It does not hold the context where it began,
-/// which may stand below the one that holds this.
-#[derive(Debug)]
-struct Passed {
-    said: String,
-    error: Option<SharedError>,
-}
-
-impl Passed {
-    fn of(completion: &Completion) -> Self {
-        Self { said: completion.to_string(), error: completion.error().cloned() }
-    }
-}
-
-impl fmt::Display for Passed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.said)
-    }
-}
-
-impl Error for Passed {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.error.as_ref().map(|error| &**error as &(dyn Error + 'static))
     }
 }
 
@@ -155,7 +157,28 @@ impl fmt::Display for CompletionKind {
 
 impl Completion {
     pub(super) fn new(origin: NodeRef, settlement: Settlement, at_low: u32) -> Self {
-        Self { origin, settlement, at_low }
+        Self { origin: Origin::Node(origin), settlement, at_low }
+    }
+
+    /// The same, without a handle to the context where it began. For errors of this library: an error may complete a
+    /// context, which then holds the error, and may stand above the one that the error speaks of.
+    pub(crate) fn let_go(&self) -> Self {
+        let origin = match &self.origin {
+            Origin::Node(node) => Origin::LetGo(Arc::new(Place {
+                address: node.address(),
+                name: node.name.clone(),
+                path: self.path(),
+                made_at: node.made_at,
+                deadline_set_at: node.deadline_set_at(),
+            })),
+            Origin::LetGo(place) => Origin::LetGo(Arc::clone(place)),
+        };
+        Self { origin, settlement: self.settlement.clone(), at_low: self.at_low }
+    }
+
+    /// Whether it is the record of the same completion as `other`, whose context lives.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.origin.address() == other.origin.address() && self.at() == other.at()
     }
 
     /// What happened.
@@ -205,15 +228,23 @@ impl Completion {
     /// The name of the context where the completion began.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.origin.name
+        match &self.origin {
+            Origin::Node(node) => &node.name,
+            Origin::LetGo(place) => &place.name,
+        }
     }
 
     /// The full name of the context where the completion began. It is put together at each call.
     #[must_use]
     pub fn path(&self) -> String {
-        let mut path = String::new();
-        self.origin.write_path(&mut path);
-        path
+        match &self.origin {
+            Origin::Node(node) => {
+                let mut path = String::new();
+                node.write_path(&mut path);
+                path
+            }
+            Origin::LetGo(place) => place.path.clone(),
+        }
     }
 
     /// The line of the call that caused it; for a dropped guard and for a deadline, the line where these were made.
@@ -222,15 +253,21 @@ impl Completion {
         match &self.settlement {
             Settlement::Cancelled(_, location) => location,
             Settlement::Given(_, given) => given.location,
-            Settlement::Dropped(_) => self.origin.made_at,
-            Settlement::DeadlinePassed(_) => self.origin.deadline_set_at(),
+            Settlement::Dropped(_) => match &self.origin {
+                Origin::Node(node) => node.made_at,
+                Origin::LetGo(place) => place.made_at,
+            },
+            Settlement::DeadlinePassed(_) => match &self.origin {
+                Origin::Node(node) => node.deadline_set_at(),
+                Origin::LetGo(place) => place.deadline_set_at,
+            },
         }
     }
 
     /// When it happened, on Tokio's clock.
     ///
-    /// Exact where that clock is paused. Where it runs, this is read from the kernel's coarse clock, which is up to some
-    /// milliseconds behind.
+    /// Exact where a root was made while that clock was paused. Where it runs, this is read from the kernel's coarse clock,
+    /// which is up to some milliseconds behind, and which knows nothing of a pause that begins after every root was made.
     #[must_use]
     pub fn at(&self) -> Instant {
         let high = match self.settlement {
@@ -258,15 +295,7 @@ impl fmt::Display for Completion {
             Settlement::DeadlinePassed(_) => write!(f, "the deadline of `{path}`, set at {at}, passed {ago}"),
             Settlement::Given(_, given) => match &given.what {
                 What::Reason(reason) => write!(f, "`{path}` was cancelled at {at}, {ago}: {reason}"),
-                What::Error(error) => {
-                    write!(f, "`{path}` failed at {at}, {ago}: {error}")?;
-                    let mut source = error.source();
-                    while let Some(error) = source {
-                        write!(f, ": {error}")?;
-                        source = error.source();
-                    }
-                    Ok(())
-                }
+                What::Error(error) => write!(f, "`{path}` failed at {at}, {ago}: {}", Chain(&**error)),
             },
         }
     }
@@ -313,12 +342,10 @@ impl serde::Serialize for Completion {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
 
-        let mut sources = Vec::new();
-        let mut source = self.error().and_then(|error| error.source());
-        while let Some(error) = source {
-            sources.push(error.to_string());
-            source = error.source();
-        }
+        use crate::error;
+
+        let sources: Vec<String> =
+            self.error().into_iter().flat_map(|error| error::sources(&**error)).map(ToString::to_string).collect();
         let mut map = serializer.serialize_struct("Completion", 10)?;
         map.serialize_field(
             "kind",

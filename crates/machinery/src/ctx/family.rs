@@ -126,11 +126,33 @@ fn release(node: NonNull<Node>) -> bool {
     true
 }
 
-/// Frees a node, and those above it that only it held: a loop, as a chain may be a million long.
+/// Frees a node, and those above it that only it held.
 fn bury(node: NonNull<Node>) {
-    let mut next = Some(node);
-    let mut more = Vec::new();
-    while let Some(node) = next.take().or_else(|| more.pop()) {
+    Burial { next: Some(node), more: Vec::new() }.go_on();
+}
+
+/// The nodes that are to be freed.
+struct Burial {
+    next: Option<NonNull<Node>>,
+    more: Vec<NonNull<Node>>,
+}
+
+impl Drop for Burial {
+    fn drop(&mut self) {
+        // There are any only where the drop of something that the user gave has panicked.
+        self.go_on();
+    }
+}
+
+impl Burial {
+    /// A loop, as a chain may be a million long.
+    fn go_on(&mut self) {
+        while let Some(node) = self.next.take().or_else(|| self.more.pop()) {
+            self.bury_one(node);
+        }
+    }
+
+    fn bury_one(&mut self, node: NonNull<Node>) {
         // SAFETY: the count is zero, so nobody has a handle or can get one. Those who come by a list touch only what
         // they may share, and after `leave_lists` nobody does (invariant 3).
         unsafe { node.as_ref() }.leave_lists();
@@ -141,10 +163,10 @@ fn bury(node: NonNull<Node>) {
         node.take_parents(|parent| {
             let parent = std::mem::ManuallyDrop::new(parent);
             if release(parent.0) {
-                if next.is_none() {
-                    next = Some(parent.0);
+                if self.next.is_none() {
+                    self.next = Some(parent.0);
                 } else {
-                    more.push(parent.0);
+                    self.more.push(parent.0);
                 }
             }
         });

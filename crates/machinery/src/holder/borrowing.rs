@@ -144,7 +144,7 @@ impl<'env> BorrowingTasks<'env> {
                 ready.wake();
             }
             Some(completion) => {
-                let reason = Reason::Done(completion).into_error();
+                let reason = Reason::Done(completion.let_go()).into_error();
                 let report = Report::new(&self.guard, "a task was refused").task(task.name()).at(location);
                 report.error(&reason).send();
                 item.work.as_mut().cut(Cut::Refused(reason));
@@ -309,8 +309,9 @@ impl<'env> Running<'env> {
 
     fn cut_all(&mut self, shared: &Shared<'env>, ctx: &Ctx) {
         self.free.clear();
+        let completion = ctx.completion().map(|completion| completion.let_go());
         for mut item in std::mem::take(&mut self.items).into_iter().flatten() {
-            item.work.as_mut().cut(Cut::Context(ctx.completion()));
+            item.work.as_mut().cut(Cut::Context(completion.clone()));
             shared.added.lock().pending -= 1;
         }
         // Whoever was woken is gone.

@@ -175,7 +175,8 @@ returns_result!(FailFast, CollectAll);
 pub struct Failures(Box<Inner>);
 
 struct Inner {
-    ctx: Ctx,
+    /// Not the context itself: these may end up as the cause of a completion above, which they would keep alive.
+    path: Box<str>,
     tasks: Vec<TaskError>,
     body: Option<Failure>,
     completion: Option<Completion>,
@@ -191,7 +192,8 @@ impl Failures {
                     .error()
                     .is_some_and(|error| error.downcast_ref::<TaskError>().is_some_and(|own| own.is_of(ctx)))
         });
-        Self(Box::new(Inner { ctx: ctx.clone(), tasks, body: None, completion: outside }))
+        let completion = outside.map(|completion| completion.let_go());
+        Self(Box::new(Inner { path: ctx.full_name().into_boxed_str(), tasks, body: None, completion }))
     }
 
     fn with_body<T>(mut self, body: Result<T, Failure>) -> Result<T, Self> {
@@ -258,10 +260,10 @@ impl<'a> IntoIterator for &'a Failures {
 
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { ctx, tasks, body, completion } = &*self.0;
+        let Inner { path, tasks, body, completion } = &*self.0;
         let count = tasks.len() + usize::from(body.is_some()) + usize::from(completion.is_some());
         let plural = if count == 1 { "" } else { "s" };
-        write!(f, "{count} failure{plural} in `{}`", ctx.full_name())?;
+        write!(f, "{count} failure{plural} in `{path}`")?;
         let mut mark = ": ";
         if let Some(body) = body {
             write!(f, "{mark}the body failed: {body}")?;
@@ -280,9 +282,9 @@ impl fmt::Display for Failures {
 
 impl fmt::Debug for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { ctx, tasks, body, completion } = &*self.0;
+        let Inner { path, tasks, body, completion } = &*self.0;
         f.debug_struct("Failures")
-            .field("ctx", ctx)
+            .field("path", path)
             .field("tasks", tasks)
             .field("body", body)
             .field("completion", completion)

@@ -32,9 +32,9 @@ use crate::ctx::{Busy, CallbackId, Canceller};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::task::TaskError;
-use crate::task::error::{Cut, Why};
+use crate::task::error::{Cut, Why, is_echo};
 use crate::task::work::End;
-use crate::{Ctx, CtxGuard, Name, Report, time};
+use crate::{Completion, Ctx, CtxGuard, Name, Report, time};
 
 /// What becomes of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,7 @@ impl Order {
 pub(crate) struct Shared {
     pub(crate) ctx: Ctx,
     path: OnceLock<Arc<str>>,
+    completion: OnceLock<Completion>,
     canceller: Option<Canceller>,
     runtime: Option<Handle>,
     on_failure: OnFailure,
@@ -289,6 +290,7 @@ impl Shared {
         Arc::new(Self {
             ctx: ctx.clone(),
             path: OnceLock::new(),
+            completion: OnceLock::new(),
             canceller,
             runtime: ctx.runtime().ok(),
             on_failure,
@@ -352,7 +354,7 @@ impl Shared {
         if core.closed || done || core.stopped_at.is_some() {
             let closed = core.closed;
             drop(core);
-            let completion = self.ctx.completion().filter(|_| !closed);
+            let completion = self.completion().filter(|_| !closed);
             return Err((name, completion.map_or(Reason::Closed, Reason::Done)));
         }
         core.running += 1;
@@ -490,7 +492,9 @@ impl Shared {
         let stopped = own_done || order != Order::Run || self.orders.load(Ordering::Acquire) & TO_ALL != 0;
         let why = match end {
             End::Value(value) => Ok(value),
-            End::Failed(failure) if stopped && is_echo(&failure.error) => Err(Why::Cancelled(self.cut(order, None))),
+            End::Failed(failure) if stopped && is_echo(&failure.error, || self.completion()) => {
+                Err(Why::Cancelled(self.cut(order, None)))
+            }
             End::Failed(failure) => Err(Why::Failed(failure)),
             End::Panicked(error) => Err(Why::Panicked(error)),
             End::Cut(cut) => Err(Why::Cancelled(cut)),
@@ -577,8 +581,18 @@ impl Shared {
             _ if order != Order::Run => Cut::Asked,
             Some(Abort::Grace) => Cut::Grace,
             Some(Abort::HolderDropped) => Cut::HolderDropped,
-            None => Cut::Context(self.ctx.completion()),
+            None => Cut::Context(self.completion()),
         }
+    }
+
+    /// Why the context is done, once it is; without a handle to it, as this goes into errors.
+    fn completion(&self) -> Option<Completion> {
+        if self.completion.get().is_none()
+            && let Some(completion) = self.ctx.completion()
+        {
+            return Some(self.completion.get_or_init(|| completion.let_go()).clone());
+        }
+        self.completion.get().cloned()
     }
 
     fn run_callbacks(self: &Arc<Self>, key: u32) {
@@ -663,11 +677,6 @@ impl Shared {
         };
         after.run(&self.ctx);
     }
-}
-
-/// An error that only says that something was stopped: what is awaited below a context ends with such.
-fn is_echo(error: &crate::SharedError) -> bool {
-    error.is::<crate::Completion>() || error.downcast_ref::<TaskError>().is_some_and(TaskError::is_cancelled)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::Failure;
+use crate::timeout::TimeoutError;
 use crate::{Completion, Ctx, Name, SharedError};
 
 /// Why a task gave no value: it failed, it panicked, or it was cancelled.
@@ -65,6 +66,16 @@ pub(crate) enum Cut {
     Refused(SharedError),
     /// What it took over was cancelled by somebody else.
     Elsewhere,
+}
+
+/// Whether an error only says that something was stopped: what is awaited below a context ends with such. One that says
+/// why something else failed is an error of the task's own. `of_this` is why the task's context is done.
+pub(crate) fn is_echo(error: &SharedError, of_this: impl FnOnce() -> Option<Completion>) -> bool {
+    let of_work = || error.downcast_ref::<TimeoutError>().and_then(TimeoutError::completion);
+    match error.downcast_ref().or_else(of_work) {
+        Some(why) => Completion::is_cancelled(why) || of_this().is_some_and(|of_this| of_this.is_same(why)),
+        None => error.downcast_ref::<TaskError>().is_some_and(TaskError::is_cancelled),
+    }
 }
 
 impl TaskError {

@@ -31,7 +31,8 @@ pub struct TimeoutError(Box<Inner>);
 struct Inner {
     why: Why,
     name: Name,
-    ctx: Ctx,
+    /// Not the context itself: an error may end up as the cause of that context's completion, which the context holds.
+    path: Box<str>,
 }
 
 #[derive(Debug)]
@@ -45,7 +46,11 @@ pub(super) enum Why {
 
 impl TimeoutError {
     pub(super) fn new(why: Why, name: Name, ctx: Ctx) -> Self {
-        Self(Box::new(Inner { why, name, ctx }))
+        let why = match why {
+            Why::Completed(completion) => Why::Completed(completion.let_go()),
+            other => other,
+        };
+        Self(Box::new(Inner { why, name, path: ctx.full_name().into_boxed_str() }))
     }
 
     /// Whether the timeout passed before the work was done, whatever error was supplied for it.
@@ -96,12 +101,12 @@ impl TimeoutError {
 
 impl fmt::Display for TimeoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { why, name, ctx } = &*self.0;
+        let Inner { why, name, path } = &*self.0;
         match why {
-            Why::Timeout(after) => write!(f, "`{name}` of `{}` was not done within {after:?}", ctx.full_name()),
+            Why::Timeout(after) => write!(f, "`{name}` of `{path}` was not done within {after:?}"),
             Why::Supplied(failure) => fmt::Display::fmt(failure, f),
-            Why::Completed(completion) => write!(f, "`{name}` of `{}` was stopped: {completion}", ctx.full_name()),
-            Why::Failed(failure) => write!(f, "`{name}` of `{}` failed: {failure}", ctx.full_name()),
+            Why::Completed(completion) => write!(f, "`{name}` of `{path}` was stopped: {completion}"),
+            Why::Failed(failure) => write!(f, "`{name}` of `{path}` failed: {failure}"),
             Why::NoRuntime(error) => fmt::Display::fmt(error, f),
         }
     }
@@ -109,8 +114,8 @@ impl fmt::Display for TimeoutError {
 
 impl fmt::Debug for TimeoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { why, name, ctx } = &*self.0;
-        f.debug_struct("TimeoutError").field("name", name).field("ctx", ctx).field("why", why).finish()
+        let Inner { why, name, path } = &*self.0;
+        f.debug_struct("TimeoutError").field("name", name).field("path", path).field("why", why).finish()
     }
 }
 
