@@ -334,3 +334,36 @@ fn threads_make_complete_watch_and_drop_one_tree_at_once() {
     assert_eq!(ran_by_callbacks.load(Ordering::SeqCst), added.load(Ordering::SeqCst));
     assert!(root.child("late").is_done());
 }
+
+/// Scenario 37, for a line of contexts.
+#[test]
+fn what_is_shown_while_the_tree_churns_has_each_level_once_and_nothing_pending_below_what_is_done() {
+    let root = Ctx::beginning("root");
+    let shown = std::sync::Mutex::new(root.child("middle").hand_over().child("leaf").hand_over());
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut looks = 0;
+            while looks < 1_000 || !over.load(Ordering::SeqCst) {
+                let leaf = shown.lock().unwrap().clone();
+                let line = leaf.to_string();
+                let levels: Vec<&str> = line.split("-->").collect();
+                let names = levels.iter().map(|level| level.split('(').next().unwrap());
+                assert_eq!(names.collect::<Vec<_>>(), ["root", "middle", "leaf"]);
+                assert!(levels.is_sorted_by_key(|level| !level.contains("pending")), "{line}");
+                looks += 1;
+            }
+        });
+        for round in 0..5_000 {
+            let middle = root.child("middle");
+            let leaf = middle.child("leaf");
+            *shown.lock().unwrap() = leaf.ctx();
+            match round % 3 {
+                0 => drop(middle.cancel()),
+                1 => drop(leaf),
+                _ => drop(middle),
+            }
+        }
+        over.store(true, Ordering::SeqCst);
+    });
+}
