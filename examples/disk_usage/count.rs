@@ -35,14 +35,7 @@ pub(crate) async fn all(root: &Ctx, args: &Args, progress: &Progress) -> Report 
     let paths: Vec<CString> = args.roots.iter().filter_map(|path| c_path(path)).collect();
     let options = Options { apparent_size: args.apparent_size, one_file_system: args.one_file_system };
     let walk = Walk::new(options, Handles::within_limits(), Largest::new(args.top), &paths);
-    let mut run = Run {
-        walk: Arc::new(walk),
-        jobs: args.jobs(),
-        tally: Arc::default(),
-        links: Links::default(),
-        unreadable: Vec::new(),
-        progress: progress.clone(),
-    };
+    let mut run = Run::new(walk, args.jobs(), progress);
     let mut roots = Vec::new();
 
     task_holder(root, async |tasks| {
@@ -81,14 +74,31 @@ struct Run {
 }
 
 impl Run {
+    fn new(walk: Walk, jobs: usize, progress: &Progress) -> Self {
+        Self {
+            walk: Arc::new(walk),
+            jobs,
+            tally: Arc::default(),
+            links: Links::default(),
+            unreadable: Vec::new(),
+            progress: progress.clone(),
+        }
+    }
+
     async fn count(&mut self, ctx: &Ctx, path: &CString) {
+        let directory = Directory::new(Node::root(&self.walk, path.clone()));
+        self.count_from(ctx, source(directory)).await;
+    }
+
+    /// Counts what comes of `root`, until that is over; or, once `ctx` is done, until patience ends.
+    async fn count_from(&mut self, ctx: &Ctx, root: Feed<Entry>) {
         let (feeder, mut results) = queue_manager::<Entry>(ctx)
             .name("walk")
             .depth_first()
             .max_open(OPEN_DIRECTORIES)
             .blocking_threads(self.jobs)
             .build();
-        feeder.add("root", source(Directory::new(Node::root(&self.walk, path.clone()))));
+        feeder.add("root", root);
         drop(feeder);
 
         let mut patience: Option<CtxGuard> = None;
@@ -148,3 +158,6 @@ fn c_path(path: &Path) -> Option<CString> {
 fn now() -> Instant {
     Instant::now()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,14 @@
 #![expect(dead_code, reason = "the program around them uses the rest")]
 
 mod args;
+mod count;
 mod directory;
 mod handles;
 mod largest;
 mod links;
 mod node;
+mod progress;
+mod report;
+mod tally;
 mod text;
 mod walk;

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -13,19 +14,27 @@ use crate::text;
 const COLUMNS: usize = 80;
 
 /// Where progress is shown. Clones show it in the same place.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Progress {
     live: Option<ProgressBar>,
+    /// Writes a line of its own.
+    note: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Progress {
     pub(crate) fn on_stderr() -> Self {
-        let live = std::io::stderr().is_terminal().then(|| {
+        let live = std::io::stderr().is_terminal().then(ProgressDrawTarget::stderr);
+        Self::new(live, note)
+    }
+
+    /// Live on `target`, if there is one.
+    fn new(target: Option<ProgressDrawTarget>, note: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        let live = target.map(|target| {
             let style = ProgressStyle::with_template("{spinner} {wide_msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner());
-            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)
+            ProgressBar::with_draw_target(None, target).with_style(style)
         });
-        Self { live }
+        Self { live, note: Arc::new(note) }
     }
 
     /// How often it is worth showing.
@@ -43,15 +52,15 @@ impl Progress {
             }
             // The first tick comes at once, and there is nothing to say yet.
             None if since_start < self.period() / 2 => {}
-            None => note(&line),
+            None => (self.note)(&line),
         }
     }
 
     /// Writes a line of its own, out of the way of the live one.
     pub(crate) fn say(&self, line: &str) {
         match &self.live {
-            Some(live) => live.suspend(|| note(line)),
-            None => note(line),
+            Some(live) => live.suspend(|| (self.note)(line)),
+            None => (self.note)(line),
         }
     }
 
@@ -99,3 +108,6 @@ pub(crate) fn columns(terminal: impl AsFd) -> usize {
         .filter(|&columns| columns > 0)
         .unwrap_or(COLUMNS)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
