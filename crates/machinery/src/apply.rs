@@ -191,7 +191,8 @@ where
 /// 4. There is a result among `futs`: the first goes to the unsettled and to `last`.
 /// 5. One of `futs` is cancelled: `last` is cancelled.
 ///
-/// An error that is passed on is reported by one promise at most, if nobody reads it: by `last`.
+/// An error that is passed on is reported by one promise at most, if nobody reads it: by `last`. Where `last` is among
+/// `futs` as well, it is left out there.
 ///
 /// # Examples
 ///
@@ -210,7 +211,7 @@ pub fn find_and_apply_result<'a, T>(last: &Promise<T>, futs: impl IntoIterator<I
 where
     T: Clone + Send + Sync + 'static,
 {
-    let futs: Vec<&Promise<T>> = futs.into_iter().collect();
+    let futs: Vec<&Promise<T>> = futs.into_iter().filter(|fut| !fut.same_as(last)).collect();
 
     if last.is_done() {
         if last.is_cancelled() {

@@ -395,7 +395,14 @@ impl Hash for Ctx {
 impl fmt::Display for Ctx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line: Vec<&NodeRef> = std::iter::successors(Some(&self.0), |node| node.parent.as_ref()).collect();
+        // To look for the cause from each level anew would take the square of the depth.
+        let mut ended = None;
         for (depth, node) in line.iter().rev().enumerate() {
+            ended = match ended {
+                _ if !node.is_done() => None,
+                Some(above) if !node.is_settled_by_itself() => Some(above),
+                _ => node.completion().map(|completion| completion.kind()),
+            };
             if depth > 0 {
                 f.write_str("-->")?;
                 if let Some(prefix) = node.prefix() {
@@ -403,8 +410,8 @@ impl fmt::Display for Ctx {
                 }
             }
             write!(f, "{}(", node.name)?;
-            match node.completion() {
-                Some(completion) => fmt::Display::fmt(&completion.kind(), f)?,
+            match ended {
+                Some(kind) => fmt::Display::fmt(&kind, f)?,
                 None => f.write_str("pending")?,
             }
             f.write_str(")")?;

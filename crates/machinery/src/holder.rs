@@ -23,6 +23,7 @@
 //!
 //! The value, [`TaskHolder`], is finished by [`TaskHolder::finish`]. Both have the same options, in [`HolderBuilder`].
 
+mod age;
 mod borrowing;
 mod builder;
 mod failures;

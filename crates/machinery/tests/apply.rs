@@ -225,3 +225,15 @@ async fn the_results_of_tasks_are_found_as_well() {
     assert!(error.to_string().contains("no route") && error.to_string().contains("a task that panics"), "{error}");
     holder.stop().await;
 }
+
+#[test]
+fn a_last_that_is_among_the_others_is_changed_once_and_keeps_its_error_to_be_read() {
+    let kept = Kept::new();
+    let ctx = kept.root();
+    let (last, other) = (Promise::<u32>::on(&ctx, "last"), Promise::<u32>::on(&ctx, "other"));
+    other.set_exception("no route");
+    assert!(find_and_apply_result(&last, [&last, &other]));
+    drop(last);
+    drop(other);
+    assert_eq!(kept.reports(), ["root/last: an error that nobody read: no route"]);
+}

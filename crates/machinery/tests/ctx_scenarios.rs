@@ -96,6 +96,14 @@ fn a_deep_chain_whose_links_all_have_callbacks_and_waiters_is_completed() {
     });
 }
 
+/// To walk up from each of its levels would take hours.
+#[test]
+fn a_chain_of_a_million_is_shown_in_one_walk() {
+    let (root, leaf) = chain(DEEP);
+    root.cancel();
+    assert_eq!(leaf.to_string().matches("(cancelled)").count(), leaf.full_name().split("-->").count());
+}
+
 /// Scenario 2.
 #[test]
 fn a_million_children_complete_at_once_while_other_threads_ask() {

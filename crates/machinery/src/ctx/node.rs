@@ -164,6 +164,11 @@ impl Node {
         self.state.load(Ordering::Acquire) & CLOSED != 0
     }
 
+    /// Whether it has a cause of its own, instead of that of the nearest node above that has one.
+    pub(super) fn is_settled_by_itself(&self) -> bool {
+        self.state.load(Ordering::Acquire) & OWN != 0
+    }
+
     /// Whether nothing waits here, and nobody has to be told.
     pub(super) fn is_unwatched(&self) -> bool {
         self.state.load(Ordering::Acquire) & WATCHED == 0
@@ -340,7 +345,7 @@ impl NodeRef {
     /// The nearest node, from here upwards, that has a cause of its own. The caller knows that this one is settled.
     fn settled_above(&self) -> Option<&NodeRef> {
         let mut node = self;
-        while node.state.load(Ordering::Acquire) & OWN == 0 {
+        while !node.is_settled_by_itself() {
             node = node.parent.as_ref()?;
         }
         Some(node)

@@ -67,6 +67,7 @@ impl CtxOptions {
     /// Completes the context at `deadline`, on Tokio's clock, within its resolution of a millisecond.
     ///
     /// A deadline that is later than the parent's is the parent's; one that has passed completes the context at once.
+    /// Callbacks run in the task that serves all deadlines of the runtime, so that one that blocks holds up the others.
     #[track_caller]
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.limit = Some((Limit::At(deadline), Location::caller()));

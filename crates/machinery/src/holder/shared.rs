@@ -24,6 +24,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::age::{stamp, unstamp};
 use super::rack::Rack;
 use super::refused::Reason;
 use crate::contain::{contain, wake_all};
@@ -263,24 +264,6 @@ impl Entry {
     /// Its error, if it has one, is known to somebody.
     pub(super) fn mark_read(&mut self) {
         self.flags &= !UNREAD;
-    }
-}
-
-/// Milliseconds for three weeks, then seconds for sixty years.
-fn stamp(since: Duration) -> u32 {
-    const SECONDS: u32 = 1 << 31;
-    match u32::try_from(since.as_millis()) {
-        Ok(millis) if millis < SECONDS - 1 => millis + 1,
-        _ => SECONDS | u32::try_from(since.as_secs()).unwrap_or(u32::MAX),
-    }
-}
-
-fn unstamp(stamp: u32) -> Option<Duration> {
-    const SECONDS: u32 = 1 << 31;
-    match stamp {
-        0 => None,
-        _ if stamp & SECONDS != 0 => Some(Duration::from_secs((stamp & !SECONDS).into())),
-        millis => Some(Duration::from_millis((millis - 1).into())),
     }
 }
 
@@ -587,12 +570,10 @@ impl Shared {
 
     /// Why the context is done, once it is; without a handle to it, as this goes into errors.
     fn completion(&self) -> Option<Completion> {
-        if self.completion.get().is_none()
-            && let Some(completion) = self.ctx.completion()
-        {
-            return Some(self.completion.get_or_init(|| completion.let_go()).clone());
+        match self.completion.get() {
+            Some(why) => Some(why.clone()),
+            None => self.ctx.completion().map(|why| self.completion.get_or_init(|| why.let_go()).clone()),
         }
-        self.completion.get().cloned()
     }
 
     fn run_callbacks(self: &Arc<Self>, key: u32) {
@@ -682,18 +663,6 @@ impl Shared {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-
-    #[test]
-    fn a_stamp_is_exact_to_the_millisecond_for_weeks_and_to_the_second_for_decades() {
-        for millis in [0, 1, 999, 86_400_000] {
-            let since = Duration::from_millis(millis);
-            assert_eq!(unstamp(stamp(since)), Some(since));
-        }
-        let decade = Duration::from_millis(315_360_000_000 + 7);
-        assert_eq!(unstamp(stamp(decade)), Some(Duration::from_secs(315_360_000)));
-        assert!(unstamp(stamp(Duration::MAX)).is_some());
-        assert_eq!(unstamp(0), None);
-    }
 
     pub(in crate::holder) fn entry(name: usize) -> Entry {
         let location = Location::caller();

@@ -1,5 +1,6 @@
 //! Promises and events against those who wait for them.
 
+use machinery::ctx::Removal;
 use machinery::{Ctx, Event, Promise, wait_for_all, wait_for_first};
 use machinery_models::{Count, block_on, model, thread};
 
@@ -32,6 +33,24 @@ fn a_callback_added_while_a_promise_is_settled_runs_once() {
         promise.set_result(7);
         adding.join().expect("no panic");
         assert_eq!(ran.get(), 1);
+    });
+}
+
+/// Scenario 15.
+#[test]
+fn the_answer_of_a_removal_agrees_with_whether_the_callback_of_a_promise_ran() {
+    model(|| {
+        let promise = Promise::<u8>::new("answer");
+        let ran = Count::new();
+        let id = promise.add_done_callback({
+            let ran = ran.clone();
+            move |_: &Promise<u8>| ran.add()
+        });
+        let other = promise.clone();
+        let removing = thread::spawn(move || other.remove_done_callback(id));
+        promise.set_result(7);
+        let answer = removing.join().expect("no panic");
+        assert_eq!(ran.get(), usize::from(answer != Removal::Removed));
     });
 }
 
