@@ -38,9 +38,9 @@ pub(crate) fn plots() -> Vec<Plot> {
             up: "nanoseconds an item",
             sizes: SOURCES,
             sides: vec![
-                ("queue manager", |size| fanin::serving::<Managed>(size)),
-                ("SelectAll", |size| fanin::serving::<SelectAll<Doorbell>>(size)),
-                ("futures-buffered", |size| fanin::serving::<MergeUnbounded<Doorbell>>(size)),
+                ("queue manager", |size| fanin::serving::<Doorbell, Managed>(size)),
+                ("SelectAll", |size| fanin::serving::<Doorbell, SelectAll<Doorbell>>(size)),
+                ("futures-buffered", |size| fanin::serving::<Doorbell, MergeUnbounded<Doorbell>>(size)),
             ],
         },
         Plot {

@@ -1,6 +1,8 @@
 //! The queue manager, with provenance, context value and fairness, against bare fan-in.
 
 use std::hint::black_box;
+use std::pin::Pin;
+use std::task::{Context, Waker};
 
 use futures_buffered::MergeUnbounded;
 use futures_util::stream::SelectAll;
@@ -8,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use super::channel::{self, Channel};
 use super::fan::{FanIn, Managed};
-use super::source::{Doorbell, PendingOnce, Ready, Ringer};
+use super::source::{Doorbell, PendingOnce, Ready, Received, Served};
 use super::{current_thread, short};
 use crate::clock;
 use crate::harness::Row;
@@ -34,6 +36,13 @@ pub(crate) fn rows() -> Vec<Row> {
     }));
     rows.extend(SIZES.map(|size| one_ready::<SelectAll<Doorbell>>(size, SELECT_ALL, (size == 100_000).then_some(0.3))));
     rows.extend(SIZES.map(|size| one_ready::<MergeUnbounded<Doorbell>>(size, BUFFERED, None)));
+    rows.extend([
+        floor::<Doorbell>("floor", "streams"),
+        one_channel_ready(),
+        floor::<Received>("channels-floor", "channels"),
+        first("first", "100k channels, new and empty, asked for the first time", false),
+        first("life", "100k empty channels added, asked once, and dropped", true),
+    ]);
     rows.extend([growth(), add_and_end(), values()]);
     rows
 }
@@ -83,22 +92,22 @@ where
 }
 
 /// Any one of the streams gets an item, which is then taken: what a server's connections do.
-struct Server<F> {
+struct Server<S: Served, F> {
     runtime: Runtime,
     fan: F,
-    ringers: Vec<Ringer>,
+    ringers: Vec<S::Ringer>,
     random: fastrand::Rng,
 }
 
-impl<F: FanIn<Doorbell>> Server<F> {
+impl<S: Served, F: FanIn<S>> Server<S, F> {
     fn new(size: u64) -> Self {
         let runtime = current_thread();
         let (fan, ringers) = runtime.block_on(async {
-            let (ringers, bells): (Vec<_>, Vec<_>) = (0..size).map(|_| Doorbell::new()).unzip();
+            let (ringers, streams): (Vec<_>, Vec<_>) = (0..size).map(|_| S::make()).unzip();
             // a first round lets every stream say that it is pending
-            let mut fan = F::over(bells.into_iter());
+            let mut fan = F::over(streams.into_iter());
             for ringer in &ringers {
-                ringer.ring();
+                S::ring(ringer);
                 assert!(fan.next().await);
             }
             (fan, ringers)
@@ -111,7 +120,7 @@ impl<F: FanIn<Doorbell>> Server<F> {
         runtime.block_on(async {
             let start = clock::cpu_now();
             for _ in 0..n {
-                ringers[random.usize(..ringers.len())].ring();
+                S::ring(&ringers[random.usize(..ringers.len())]);
                 black_box(fan.next().await);
             }
             clock::cpu_now() - start
@@ -120,8 +129,8 @@ impl<F: FanIn<Doorbell>> Server<F> {
 }
 
 /// The side of a row in which one stream at a time is ready.
-pub(crate) fn serving<F: FanIn<Doorbell> + 'static>(size: u64) -> Work {
-    let mut server = Server::<F>::new(size);
+pub(crate) fn serving<S: Served, F: FanIn<S> + 'static>(size: u64) -> Work {
+    let mut server = Server::<S, F>::new(size);
     Box::new(move |n| server.serve(n))
 }
 
@@ -132,16 +141,96 @@ fn one_ready<P: FanIn<Doorbell> + 'static>(size: u64, peer: &str, goal: Option<f
     )
     .goal_if(goal)
     .units(100_000, 20_000)
-    .ours(move || serving::<Managed>(size))
-    .peer(peer, move || serving::<P>(size))
+    .ours(move || serving::<Doorbell, Managed>(size))
+    .peer(peer, move || serving::<Doorbell, P>(size))
+}
+
+/// The same with channels for streams, as programs have them.
+fn one_channel_ready() -> Row {
+    Row::new("fanin/one-ready-100k-channels", "one of 100k channels ready, an item")
+        .units(100_000, 20_000)
+        .ours(|| serving::<Received, Managed>(100_000))
+        .peer(SELECT_ALL, || serving::<Received, SelectAll<Received>>(100_000))
+}
+
+/// What the streams cost by themselves: each is asked for its item by somebody who knows which one has it.
+fn unmanaged<S: Served>(size: u64) -> Work {
+    let (ringers, mut streams): (Vec<_>, Vec<_>) = (0..size).map(|_| S::make()).unzip();
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut cx = Context::from_waker(Waker::noop());
+    for stream in &mut streams {
+        assert!(Pin::new(stream).poll_next(&mut cx).is_pending());
+    }
+    Box::new(move |n| {
+        let mut cx = Context::from_waker(Waker::noop());
+        let start = clock::cpu_now();
+        for _ in 0..n {
+            let at = random.usize(..ringers.len());
+            S::ring(&ringers[at]);
+            assert!(Pin::new(&mut streams[at]).poll_next(&mut cx).is_ready());
+            assert!(Pin::new(&mut streams[at]).poll_next(&mut cx).is_pending());
+        }
+        clock::cpu_now() - start
+    })
+}
+
+fn floor<S: Served>(id: &str, kind: &'static str) -> Row
+where
+    SelectAll<S>: FanIn<S>,
+{
+    Row::new(
+        format!("fanin/one-ready-100k-{id}"),
+        format!("no fan-in: one of 100k {kind} ready, and asked by itself, an item"),
+    )
+    .units(100_000, 20_000)
+    .ours(|| unmanaged::<S>(100_000))
+    .peer(SELECT_ALL, || serving::<S, SelectAll<S>>(100_000))
+}
+
+/// Streams that are new, and that have nothing yet.
+fn beginning<S: Served, F: FanIn<S>>(runtime: &Runtime, size: u64, n: u64, whole: bool) -> f64 {
+    let size = size.min(n);
+    runtime.block_on(async {
+        let mut time = 0.0;
+        for _ in 0..n / size {
+            let (ringers, streams): (Vec<_>, Vec<_>) = (0..size).map(|_| S::make()).unzip();
+            let begin = clock::cpu_now();
+            let mut fan = F::over(streams.into_iter());
+            // the last one has an item, so that all others are asked for theirs
+            ringers.last().into_iter().for_each(S::ring);
+            let start = if whole { begin } else { clock::cpu_now() };
+            assert!(fan.next().await);
+            if !whole {
+                time += clock::cpu_now() - start;
+            }
+            drop(fan);
+            if whole {
+                time += clock::cpu_now() - start;
+            }
+        }
+        time
+    })
+}
+
+fn first(id: &str, work: &str, whole: bool) -> Row {
+    Row::new(format!("fanin/{id}-100k-selectall"), format!("{work}, a stream"))
+        .units(100_000, 100_000)
+        .ours(move || {
+            let runtime = current_thread();
+            move |n| beginning::<Received, Managed>(&runtime, 100_000, n, whole)
+        })
+        .peer(SELECT_ALL, move || {
+            let runtime = current_thread();
+            move |n| beginning::<Received, SelectAll<Received>>(&runtime, 100_000, n, whole)
+        })
 }
 
 /// Our own growth: what is left of it are cache misses.
 fn growth() -> Row {
     Row::new("fanin/one-ready-growth", "one of 100k streams ready, an item")
         .units(100_000, 20_000)
-        .ours(|| serving::<Managed>(100_000))
-        .peer("one of 10", || serving::<Managed>(10))
+        .ours(|| serving::<Doorbell, Managed>(100_000))
+        .peer("one of 10", || serving::<Doorbell, Managed>(10))
 }
 
 /// Adds so many streams that have nothing, and lets them end.

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::Stream;
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 /// Always ready, for so many items.
 #[derive(Debug)]
@@ -67,15 +69,45 @@ pub(crate) struct Doorbell(Arc<Mutex<Bell>>);
 #[derive(Debug)]
 pub(crate) struct Ringer(Arc<Mutex<Bell>>);
 
-impl Doorbell {
-    pub(crate) fn new() -> (Ringer, Self) {
+/// A stream that has an item each time that somebody gives it one.
+pub(crate) trait Served: Stream<Item = u64> + Unpin + Send + Sized + 'static {
+    type Ringer;
+
+    fn make() -> (Self::Ringer, Self);
+    fn ring(ringer: &Self::Ringer);
+}
+
+impl Served for Doorbell {
+    type Ringer = Ringer;
+
+    fn make() -> (Ringer, Self) {
         let bell = Arc::default();
         (Ringer(Arc::clone(&bell)), Self(bell))
+    }
+
+    fn ring(ringer: &Ringer) {
+        ringer.ring();
+    }
+}
+
+/// The receiving end of one of Tokio's channels.
+pub(crate) type Received = UnboundedReceiverStream<u64>;
+
+impl Served for Received {
+    type Ringer = UnboundedSender<u64>;
+
+    fn make() -> (UnboundedSender<u64>, Self) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (sender, Self::new(receiver))
+    }
+
+    fn ring(ringer: &UnboundedSender<u64>) {
+        assert!(ringer.send(1).is_ok());
     }
 }
 
 impl Ringer {
-    pub(crate) fn ring(&self) {
+    fn ring(&self) {
         let listener = {
             let mut bell = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             bell.rings += 1;
