@@ -19,6 +19,8 @@ mod engine;
 mod feed;
 mod feeder;
 mod lane;
+mod link;
+mod node;
 mod own;
 mod pulse;
 mod result;

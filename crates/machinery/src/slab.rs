@@ -54,10 +54,6 @@ impl<T> Slab<T> {
         }
     }
 
-    pub(crate) fn get(&self, key: u32) -> Option<&T> {
-        self.slots.get(key as usize)?.as_ref()
-    }
-
     pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
         self.slots.get_mut(key as usize)?.as_mut()
     }

@@ -6,35 +6,58 @@
 //!    under the lock only; its bits say where to look.
 //! 2. The consumer sleeps only with its waker in `sleeper`, put there under the lock while `news` was zero. Whoever
 //!    adds to `news` takes the waker out in the same critical section, so no call is lost.
-//! 3. The wakers of tasks are cloned, woken and dropped without the lock.
+//! 3. A source that calls is put into `turns` unless it is there since the consumer collected last, which its record says by the number of
+//!    the round. What was made ready before a call is seen by the poll that follows, as the consumer takes the lock in between.
+//! 4. Once the bell is closed nothing is put into `turns`: the handles in there would keep the sources, and these the bell.
+//! 5. The wakers of tasks are cloned, woken and dropped without the lock, and no handle of a source is dropped under it.
 //!
 //! Lock order: the lock of a bell is the last one; nothing is locked while it is held.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
+use super::link::LinkRef;
 use crate::contain::wake;
-use crate::sync::Mutex;
+use crate::sync::BriefMutex;
 use crate::sync::atomic::{AtomicU8, Ordering};
 
 /// Turns were asked for.
 const TURNS: u8 = 1;
-/// Marks the turn of a source that was set aside.
-pub(crate) const RESUME: u32 = 1 << 31;
-
 /// Something was put in, or has changed.
 const AROUND: u8 = 2;
+/// A source that was set aside may go on.
+const RESUMED: u8 = 4;
 
-#[derive(Debug, Default)]
 pub(crate) struct Bell {
     news: AtomicU8,
-    state: Mutex<State>,
+    // A wake takes it for a few instructions, and nothing else that it does is atomic.
+    state: BriefMutex<State>,
 }
 
-#[derive(Debug, Default)]
 struct State {
-    turns: Vec<u32>,
+    round: u64,
+    closed: bool,
+    turns: Vec<LinkRef>,
+    resumed: Vec<LinkRef>,
     sleeper: Option<Waker>,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        let state = State { round: 1, closed: false, turns: Vec::new(), resumed: Vec::new(), sleeper: None };
+        Self { news: AtomicU8::new(0), state: BriefMutex::new(state) }
+    }
+}
+
+impl State {
+    /// Whether a call of `link` has to be left, and if so counts it as left.
+    fn wants(&self, link: &LinkRef) -> bool {
+        if self.closed || link.called.load(Ordering::Relaxed) == self.round {
+            return false;
+        }
+        link.called.store(self.round, Ordering::Relaxed);
+        true
+    }
 }
 
 impl Bell {
@@ -55,16 +78,53 @@ impl Bell {
         self.news.store(before | news, Ordering::Release);
     }
 
-    /// Lets the source in slot `key` go on, which was set aside.
-    pub(crate) fn resume(&self, key: u32) {
-        self.ring_for(key | RESUME);
+    /// Lets a source go on that was set aside.
+    pub(crate) fn resume(&self, link: LinkRef) {
+        let (sleeper, refused) = {
+            let mut state = self.state.lock();
+            let refused = if state.closed {
+                Some(link)
+            } else {
+                state.resumed.push(link);
+                self.add(RESUMED);
+                None
+            };
+            (state.sleeper.take(), refused)
+        };
+        drop(refused);
+        if let Some(waker) = sleeper {
+            wake(waker);
+        }
     }
 
-    /// Asks for a turn of the source in slot `key`.
-    pub(crate) fn ring_for(&self, key: u32) {
+    /// Asks for a turn of a source.
+    #[inline]
+    pub(crate) fn call(&self, link: LinkRef) {
+        let (sleeper, left_over) = {
+            let mut state = self.state.lock();
+            if state.wants(&link) {
+                state.turns.push(link);
+                self.add(TURNS);
+                (state.sleeper.take(), None)
+            } else {
+                (None, Some(link))
+            }
+        };
+        drop(left_over);
+        if let Some(waker) = sleeper {
+            wake(waker);
+        }
+    }
+
+    /// Asks for a turn of a source.
+    #[inline]
+    pub(crate) fn call_by_ref(&self, link: &LinkRef) {
         let sleeper = {
             let mut state = self.state.lock();
-            state.turns.push(key);
+            if !state.wants(link) {
+                return;
+            }
+            state.turns.push(link.clone());
             self.add(TURNS);
             state.sleeper.take()
         };
@@ -73,16 +133,22 @@ impl Bell {
         }
     }
 
+    #[inline]
     pub(crate) fn has_news(&self) -> bool {
         self.news.load(Ordering::Acquire) != 0
     }
 
-    /// Moves the turns that were asked for into `turns`, which has to be empty; says whether there is more to look for.
-    pub(crate) fn collect(&self, turns: &mut Vec<u32>) -> bool {
+    /// Moves the turns that were asked for into `turns`, which has to be empty, and those who may go on into `resumed`; says whether
+    /// there is more to look for.
+    pub(crate) fn collect(&self, turns: &mut Vec<LinkRef>, resumed: &mut Vec<LinkRef>) -> bool {
         let mut state = self.state.lock();
         let news = self.news.load(Ordering::Relaxed);
         self.news.store(0, Ordering::Relaxed);
+        state.round += 1;
         std::mem::swap(&mut state.turns, turns);
+        if news & RESUMED != 0 {
+            resumed.append(&mut state.resumed);
+        }
         news & AROUND != 0
     }
 
@@ -101,10 +167,20 @@ impl Bell {
         asleep
     }
 
-    /// Forgets the consumer.
+    /// Forgets the consumer, which has stopped and may still be asked for what is left.
     pub(crate) fn leave(&self) {
         let sleeper = self.state.lock().sleeper.take();
         drop(sleeper);
+    }
+
+    /// Forgets the consumer, and all calls that it has not collected and that will still come.
+    pub(crate) fn close(&self) {
+        let forgotten = {
+            let mut state = self.state.lock();
+            state.closed = true;
+            (state.sleeper.take(), std::mem::take(&mut state.turns), std::mem::take(&mut state.resumed))
+        };
+        drop(forgotten);
     }
 }
 

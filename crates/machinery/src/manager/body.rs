@@ -58,6 +58,28 @@ pub(crate) type Closing = Pin<Box<dyn Future<Output = Result<(), SharedError>> +
 
 pub(crate) type BoxBody<T> = Pin<Box<dyn Body<T>>>;
 
+impl<T> Body<T> for BoxBody<T> {
+    fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step<T>> {
+        self.get_mut().as_mut().step(cx)
+    }
+
+    fn taken(self: Pin<&mut Self>) -> Option<Step<T>> {
+        self.get_mut().as_mut().taken()
+    }
+
+    fn runs_elsewhere(&self) -> bool {
+        self.as_ref().runs_elsewhere()
+    }
+
+    fn close(self: Pin<&mut Self>) -> Option<Closing> {
+        self.get_mut().as_mut().close()
+    }
+
+    fn stop(self: Pin<&mut Self>) -> bool {
+        self.get_mut().as_mut().stop()
+    }
+}
+
 /// The error of a source that panicked.
 ///
 /// # Examples
@@ -278,14 +300,5 @@ impl<T> Body<T> for Ended {
 
     fn taken(self: Pin<&mut Self>) -> Option<Step<T>> {
         Some(Step::End(self.get_mut().0.take()))
-    }
-}
-
-/// A source that has nothing more to say.
-pub(crate) struct Over;
-
-impl<T> Body<T> for Over {
-    fn step(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Step<T>> {
-        Poll::Pending
     }
 }

@@ -4,94 +4,83 @@
 //! end, and what others have put in meanwhile is appended once a round, a round being as many turns as stood in line when it began. So
 //! between two turns of one source every other source that is ready has at most two.
 
+#![expect(unsafe_code, reason = "the sources of this engine are reached through the handles that stand in line")]
+
 mod leaving;
 
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::QueueManagerResult as Fed;
 use leaving::drop_body;
 
-use super::bell::RESUME;
-use super::body::{BoxBody, Ended, Over, Step, guarded};
+use super::body::{BoxBody, Ended, Step, guarded};
 use super::feed::{Given, Place, Sub};
 use super::lane::Batch;
+use super::link::LinkRef;
+use super::node::{Aside, Owner};
 use super::shared::{Entry, Shared};
-use super::sources::{Link, QueueInput, Sources};
+use super::sources::{QueueInput, Sources};
 use super::{own, result, running};
 use crate::SharedError;
 use crate::slab::Slab;
 
-/// The turns of the entries that are first in `entries`, as many as the first of `runs` says.
-const ENTRY: u32 = u32::MAX;
 /// Room for so many values is kept.
 const KEPT: usize = 4096;
-/// The turn of the batch that is first in `batches`.
-const BATCH: u32 = u32::MAX - 1;
+/// Among `runs`: the turn of the batch that is first in `batches`.
+const BATCH: usize = 0;
 
 pub(crate) struct Engine<T, C> {
-    slots: Slab<Slot<T, C>>,
-    ready: VecDeque<u32>,
-    /// How many entries stand in line one behind the other, for each `ENTRY` in `ready`.
+    /// The sources that are open, apart from those that are set aside below another one.
+    slots: Slab<Owner<T, C>>,
+    /// The turns; `None` is that of the first of `runs`.
+    ready: VecDeque<Option<LinkRef>>,
+    /// How many entries stand in line one behind the other, or `BATCH`, for each `None` in `ready`.
     runs: VecDeque<usize>,
     round: usize,
     entries: VecDeque<Entry<T, C>>,
     /// The values of the entries that are runs of them.
     values: VecDeque<(T, C)>,
+    /// The sources of the entries that are runs of them.
+    fresh: VecDeque<Owner<T, C>>,
     batches: VecDeque<Fetched<T, C>>,
     waiting: VecDeque<Waiting<T, C>>,
     /// How many open sources are set aside until a source that they yielded can be opened.
     set_aside: usize,
+    /// Some open source may have something that it has not given on.
+    may_hold: bool,
     /// What was taken out of its place already and is next to be yielded.
     pub(crate) queued: VecDeque<Fed<T, C>>,
     /// Stopping: sources whose items are taken elsewhere, until that is over.
-    leaving: Vec<(BoxBody<T>, Arc<Link>, C)>,
-    turns: Vec<u32>,
+    leaving: Vec<Owner<T, C>>,
+    turns: Vec<LinkRef>,
+    resumed: Vec<LinkRef>,
     fetched: VecDeque<Batch<T, C>>,
 }
 
-// One cache line: with many sources each one is a cache miss.
-#[repr(align(64))]
-struct Slot<T, C> {
-    body: BoxBody<T>,
-    waker: Waker,
-    link: Arc<Link>,
-    context: C,
-    /// Depth first: what goes on once this source has ended, nearest last.
-    #[expect(clippy::box_collection, reason = "most slots have none, and a slot is one cache line")]
-    below: Option<Box<Vec<Below<T, C>>>>,
-    scheduled: bool,
-    aside: Aside,
-    end_at_first_error: bool,
-}
-
-/// Whether a source is set aside until one that it yielded has begun.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Aside {
-    No,
-    /// The other one needs no place that this one could be holding.
-    Free,
-    /// The other one needs a place: not all that have one may be set aside so.
-    Counted,
-}
-
-enum Below<T, C> {
+/// Depth first: what waits below a source until that has ended.
+pub(crate) enum Below<T, C> {
     /// A source that was set aside for the one that it yielded.
-    Begun { body: BoxBody<T>, waker: Waker, link: Arc<Link>, context: C, end_at_first_error: bool },
+    Begun(Owner<T, C>),
     /// A source for which there was no place.
-    Fresh { sub: Sub<T>, parent: Sources, context: C },
+    Fresh(Fresh<T, C>),
+}
+
+/// A source that is to be opened.
+pub(crate) enum Fresh<T, C> {
+    InTurn(Owner<T, C>),
+    InOwnTask { sub: Sub<T>, parent: Option<Sources>, context: C },
 }
 
 struct Waiting<T, C> {
-    sub: Sub<T>,
-    parent: Option<Sources>,
-    context: C,
-    resume: Option<u32>,
+    fresh: Fresh<T, C>,
+    resume: Option<LinkRef>,
 }
 
 struct Fetched<T, C> {
-    link: Arc<Link>,
+    link: LinkRef,
     context: C,
     items: std::vec::IntoIter<Given<T>>,
     yielded: usize,
@@ -113,12 +102,15 @@ impl<T, C> Engine<T, C> {
             round: 0,
             entries: VecDeque::new(),
             values: VecDeque::new(),
+            fresh: VecDeque::new(),
             batches: VecDeque::new(),
             waiting: VecDeque::new(),
             set_aside: 0,
+            may_hold: false,
             queued: VecDeque::new(),
             leaving: Vec::new(),
             turns: Vec::new(),
+            resumed: Vec::new(),
             fetched: VecDeque::new(),
         }
     }
@@ -134,23 +126,41 @@ impl<T, C> Engine<T, C> {
     }
 }
 
+/// Puts a source into the line, unless it stands there already, has been set aside, or has ended.
+fn line_up<T, C>(ready: &mut VecDeque<Option<LinkRef>>, link: LinkRef) {
+    if let Some(mut source) = opened::<T, C>(&link) {
+        if source.scheduled || source.aside != Aside::No {
+            source.take_back(link);
+        } else {
+            source.scheduled = true;
+            ready.push_back(Some(link));
+        }
+    }
+}
+
+/// The owner of a source that called the engine or stands in its line, unless that has ended.
+///
+/// For the engine alone, which has the owner in one of its places and does not use that place as long as it has this.
+fn opened<T, C>(link: &LinkRef) -> Option<ManuallyDrop<Owner<T, C>>> {
+    // SAFETY: handles come to the engine of a manager from its own bell, which only nodes of the manager's own types ring, and
+    // from their owners. These have been in the engine since they were first polled, so that it alone uses them.
+    unsafe { Owner::of(link) }
+}
+
 impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     /// Appends what others have put in since the last time.
     pub(crate) fn collect(&mut self, shared: &Arc<Shared<T, C>>) {
         if !shared.bell.has_news() {
             return;
         }
-        let more = shared.bell.collect(&mut self.turns);
-        let mut turns = std::mem::take(&mut self.turns);
-        for key in turns.drain(..) {
-            // It may be a turn of a source that has ended since, or that stands in line already.
-            if key & RESUME == 0 {
-                self.schedule(key);
-            } else {
-                self.resume(key & !RESUME);
-            }
+        let more = shared.bell.collect(&mut self.turns, &mut self.resumed);
+        for link in self.turns.drain(..) {
+            // It may have ended since, or stand in line already.
+            line_up::<T, C>(&mut self.ready, link);
         }
-        self.turns = turns;
+        for link in std::mem::take(&mut self.resumed) {
+            self.resume(link);
+        }
         if more {
             self.collect_entries(shared);
         }
@@ -161,20 +171,26 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             // What a burst needed is given back.
             self.values = VecDeque::new();
         }
+        if self.fresh.is_empty() && self.fresh.capacity() > KEPT {
+            self.fresh = VecDeque::new();
+        }
         let added = {
             let mut inbox = shared.inbox.lock();
             if self.entries.is_empty() {
                 std::mem::swap(&mut self.entries, &mut inbox.entries);
                 std::mem::swap(&mut self.values, &mut inbox.values);
+                std::mem::swap(&mut self.fresh, &mut inbox.fresh);
             } else {
                 self.entries.append(&mut inbox.entries);
                 self.values.append(&mut inbox.values);
+                self.fresh.append(&mut inbox.fresh);
             }
             std::mem::take(&mut inbox.turns)
         };
         self.line_up_entries(added);
         let added = shared.lane.fetch(&mut self.fetched);
-        self.ready.extend(std::iter::repeat_n(BATCH, added));
+        self.ready.extend(std::iter::repeat_with(|| None).take(added));
+        self.runs.extend(std::iter::repeat_n(BATCH, added));
         self.batches.extend(self.fetched.drain(..).map(|batch| Fetched {
             link: batch.link,
             context: batch.context,
@@ -189,7 +205,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
 
     fn line_up_entries(&mut self, count: usize) {
         if count > 0 {
-            self.ready.push_back(ENTRY);
+            self.ready.push_back(None);
             self.runs.push_back(count);
         }
     }
@@ -201,23 +217,19 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             self.collect(shared);
             self.round = self.ready.len();
         }
-        let turn = *self.ready.front()?;
-        if turn == ENTRY
+        if self.ready.front()?.is_none()
             && let Some(left) = self.runs.front_mut()
             && *left > 1
         {
             *left -= 1;
             return Some(self.entry_turn(shared));
         }
-        self.ready.pop_front();
+        let turn = self.ready.pop_front()?;
         self.round = self.round.saturating_sub(1);
         Some(match turn {
-            ENTRY => {
-                self.runs.pop_front();
-                self.entry_turn(shared)
-            }
-            BATCH => self.batch_turn(shared),
-            key => self.source_turn(shared, key),
+            Some(link) => self.source_turn(shared, link),
+            None if self.runs.pop_front() == Some(BATCH) => self.batch_turn(shared),
+            None => self.entry_turn(shared),
         })
     }
 
@@ -232,25 +244,30 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             }
             return Turn::Yield(Fed::Success { sources, value, context });
         }
+        if let Some(Entry::Sources { count }) = self.entries.front_mut() {
+            *count -= 1;
+            if *count == 0 {
+                self.entries.pop_front();
+            }
+            let Some(source) = self.fresh.pop_front() else { return Turn::Nothing };
+            if self.waiting.is_empty() && shared.open.take_inline() {
+                // This is its turn already.
+                let link = self.open(shared, Fresh::InTurn(source));
+                return self.source_turn(shared, link);
+            }
+            self.place_inline(shared, Fresh::InTurn(source), None);
+            return Turn::Nothing;
+        }
         self.rare_entry_turn(shared)
     }
 
     #[inline(never)]
     fn rare_entry_turn(&mut self, shared: &Arc<Shared<T, C>>) -> Turn<T, C> {
         match self.entries.pop_front() {
-            None | Some(Entry::Values { .. }) => Turn::Nothing,
-            Some(Entry::Source { body, link, place, end_at_first_error, context }) => {
-                let kind = link.kind;
-                let sub = Sub { body, name: None, link: Some(link), kind, place, end_at_first_error };
-                if sub.place == Place::Turn && self.waiting.is_empty() && shared.open.take_inline() {
-                    // This is its turn already.
-                    let key = self.open_slot(shared, sub, None, context);
-                    return self.source_turn(shared, key);
-                }
-                self.place(shared, sub, None, context, None).0
-            }
+            None | Some(Entry::Values { .. } | Entry::Sources { .. }) => Turn::Nothing,
+            Some(Entry::Elsewhere { sub, context }) => self.place(shared, *sub, None, context, None).0,
             Some(Entry::Arrived { link, given, context }) => {
-                self.given(shared, Sources::link(&link), given, context, None).0
+                self.given(shared, Sources::of(link), given, context, None).0
             }
         }
     }
@@ -269,7 +286,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 if batch.yielded >= 32 {
                     shared.lane.yielded(shared, std::mem::take(&mut batch.yielded));
                 }
-                self.ready.push_back(BATCH);
+                self.ready.push_back(None);
+                self.runs.push_back(BATCH);
                 context
             };
             return self.given(shared, sources, given, context, None).0;
@@ -282,82 +300,75 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         }
     }
 
-    fn source_turn(&mut self, shared: &Arc<Shared<T, C>>, key: u32) -> Turn<T, C> {
-        let Some(slot) = self.slots.get_mut(key) else { return Turn::Nothing };
-        slot.scheduled = false;
-        slot.link.begin_turn();
-        let step = {
-            let body = slot.body.as_mut();
-            let mut cx = Context::from_waker(&slot.waker);
-            guarded(|| body.step(&mut cx))
-        };
+    fn source_turn(&mut self, shared: &Arc<Shared<T, C>>, link: LinkRef) -> Turn<T, C> {
+        let Some(mut source) = opened::<T, C>(&link) else { return Turn::Nothing };
+        source.scheduled = false;
+        let step = guarded(|| link.with_waker(|waker| source.step(&mut Context::from_waker(waker))));
         match step {
-            Ok(Poll::Pending) => Turn::Nothing,
+            Ok(Poll::Pending) => {
+                source.take_back(link);
+                Turn::Nothing
+            }
+            Ok(Poll::Ready(Step::Item(Given::Value(value)))) => {
+                let (sources, context) = (source.sources(), source.context().clone());
+                source.scheduled = true;
+                self.ready.push_back(Some(link));
+                Turn::Yield(Fed::Success { sources, value, context })
+            }
             Ok(Poll::Ready(Step::Item(given))) => {
                 if let Given::Error(error) = &given
-                    && slot.end_at_first_error
+                    && source.end_at_first_error
                 {
-                    let ended: BoxBody<T> = Box::pin(Ended(Some(Arc::clone(error))));
-                    let body = std::mem::replace(&mut slot.body, ended);
-                    drop_body(shared, body, &slot.link, &slot.context);
+                    self.may_hold = true;
+                    drop_body(shared, &mut source);
+                    source.fail(Arc::clone(error));
                 }
-                let sources = Sources::link(&slot.link);
-                let context = slot.context.clone();
-                let goes_on = match given {
-                    Given::Value(value) => {
-                        slot.scheduled = true;
-                        self.ready.push_back(key);
-                        return Turn::Yield(Fed::Success { sources, value, context });
-                    }
-                    given => self.given(shared, sources, given, context, Some(key)),
-                };
-                if goes_on.1 {
-                    self.schedule(key);
+                let (sources, context) = (source.sources(), source.context().clone());
+                let (turn, goes_on) = self.given(shared, sources, given, context, Some(&link));
+                if goes_on {
+                    line_up::<T, C>(&mut self.ready, link);
                 }
-                goes_on.0
+                turn
             }
             Ok(Poll::Ready(Step::Only(Given::Source(sub)))) if shared.depth_first && sub.place == Place::Turn => {
                 // It takes the place of the function that yielded it.
-                let (parent, context) = (Sources::link(&slot.link), slot.context.clone());
-                slot.below.get_or_insert_default().push(Below::Fresh { sub: *sub, parent, context });
-                drop(self.end(shared, key));
+                let (parent, context) = (source.sources(), source.context().clone());
+                let fresh = Self::fresh(shared, *sub, Some(parent), context);
+                source.below().push(Below::Fresh(fresh));
+                drop(self.end(shared, link));
                 Turn::Nothing
             }
             Ok(Poll::Ready(Step::Only(given))) => {
-                let (sources, context) = self.end(shared, key);
+                let (sources, context) = self.end(shared, link);
                 self.given(shared, sources, given, context, None).0
             }
             Ok(Poll::Ready(Step::End(exception))) => {
-                let (sources, context) = self.end(shared, key);
+                let (sources, context) = self.end(shared, link);
                 Turn::Yield(Fed::IterationStop { sources, exception, context })
             }
-            Err(panic) => {
-                if slot.link.kind == QueueInput::Function {
-                    let (sources, context) = self.end(shared, key);
-                    return Turn::Yield(Fed::Failure { sources, exception: panic, context });
+            Err(exception) => {
+                if link.kind == QueueInput::Function {
+                    let (sources, context) = self.end(shared, link);
+                    return Turn::Yield(Fed::Failure { sources, exception, context });
                 }
-                let ended: BoxBody<T> = Box::pin(Ended(Some(Arc::clone(&panic))));
-                let body = std::mem::replace(&mut slot.body, ended);
-                drop_body(shared, body, &slot.link, &slot.context);
-                slot.scheduled = true;
-                self.ready.push_back(key);
-                Turn::Yield(Fed::Failure {
-                    sources: Sources::link(&slot.link),
-                    exception: panic,
-                    context: slot.context.clone(),
-                })
+                self.may_hold = true;
+                drop_body(shared, &mut source);
+                source.fail(Arc::clone(&exception));
+                let (sources, context) = (source.sources(), source.context().clone());
+                line_up::<T, C>(&mut self.ready, link);
+                Turn::Yield(Fed::Failure { sources, exception, context })
             }
         }
     }
 
-    /// Passes on what a source gave. The second answer is false if the source in slot `from` has to wait before it goes on.
+    /// Passes on what a source gave. The second answer is false if the source `from` has to wait before it goes on.
     fn given(
         &mut self,
         shared: &Arc<Shared<T, C>>,
         sources: Sources,
         given: Given<T>,
         context: C,
-        from: Option<u32>,
+        from: Option<&LinkRef>,
     ) -> (Turn<T, C>, bool) {
         match given {
             Given::Value(value) => (Turn::Yield(Fed::Success { sources, value, context }), true),
@@ -373,7 +384,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         sub: Sub<T>,
         parent: Option<Sources>,
         context: C,
-        from: Option<u32>,
+        from: Option<&LinkRef>,
     ) -> (Turn<T, C>, bool) {
         let refused = match sub.place {
             Place::Turn => None,
@@ -382,135 +393,141 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         if let Some(refused) = refused {
             let mut sub = sub;
             let exception: SharedError = Arc::new(refused);
-            let ended: BoxBody<T> = Box::pin(Ended(Some(Arc::clone(&exception))));
-            let body = std::mem::replace(&mut sub.body, ended);
             sub.place = Place::Turn;
-            let link = shared.link(&mut sub, parent);
-            drop_body(shared, body, &link, &context);
-            let sources = Sources::link(&link);
-            sub.link = Some(link);
-            if matches!(sub.kind, QueueInput::Iterator | QueueInput::Stream) {
+            let is_iteration = matches!(sub.kind, QueueInput::Iterator | QueueInput::Stream);
+            let Fresh::InTurn(mut source) = Self::fresh(shared, sub, parent, context.clone()) else {
+                return (Turn::Nothing, true);
+            };
+            drop_body(shared, &mut source);
+            let sources = source.sources();
+            if is_iteration {
                 // It owes an iteration stop like any other.
-                self.place_inline(shared, sub, None, context.clone(), None);
+                source.fail(Arc::clone(&exception));
+                self.may_hold = true;
+                self.place_inline(shared, Fresh::InTurn(source), None);
             }
             return (Turn::Yield(Fed::Failure { sources, exception, context }), true);
         }
         match sub.place {
             Place::Spawned => {
                 shared.running.count();
-                let started = shared.running.start(shared, sub, parent, context, from);
-                if let Some(key) = from
+                let started = shared.running.start(shared, sub, parent, context, from.cloned());
+                if let Some(link) = from
                     && !started
                 {
-                    self.set_aside(key, Aside::Free);
+                    self.set_aside(link, Aside::Free);
                 }
                 (Turn::Nothing, started)
             }
             Place::Lane => {
                 let unlimited = shared.open.is_unlimited();
                 let resume = from.filter(|_| unlimited || self.may_set_aside());
-                let waits = shared.lane.add(shared, sub, parent, context, resume);
-                if let Some(key) = resume
+                let waits = shared.lane.add(shared, sub, parent, context, resume.cloned());
+                if let Some(link) = resume
                     && waits
                 {
-                    self.set_aside(key, if unlimited { Aside::Free } else { Aside::Counted });
+                    self.set_aside(link, if unlimited { Aside::Free } else { Aside::Counted });
                 }
                 (Turn::Nothing, !waits)
             }
-            Place::Turn | Place::OwnTask => (Turn::Nothing, self.place_inline(shared, sub, parent, context, from)),
+            Place::Turn | Place::OwnTask => {
+                let fresh = Self::fresh(shared, sub, parent, context);
+                (Turn::Nothing, self.place_inline(shared, fresh, from))
+            }
         }
     }
 
-    fn place_inline(
-        &mut self,
-        shared: &Arc<Shared<T, C>>,
-        sub: Sub<T>,
-        parent: Option<Sources>,
-        context: C,
-        from: Option<u32>,
-    ) -> bool {
+    /// Makes what a source that was yielded is until it is opened.
+    fn fresh(shared: &Arc<Shared<T, C>>, mut sub: Sub<T>, parent: Option<Sources>, context: C) -> Fresh<T, C> {
+        if sub.place == Place::OwnTask {
+            return Fresh::InOwnTask { sub, parent, context };
+        }
+        let link = shared.new_link(sub.kind, sub.name.take(), parent);
+        Fresh::InTurn(Owner::new(link, &shared.bell, context, sub.body, sub.end_at_first_error))
+    }
+
+    /// Says whether the source `from` goes on.
+    fn place_inline(&mut self, shared: &Arc<Shared<T, C>>, fresh: Fresh<T, C>, from: Option<&LinkRef>) -> bool {
         if shared.depth_first
-            && let Some(key) = from
-            && let Some(sources) = &parent
+            && let Some(from) = from
         {
+            let Some(mut yielding) = opened::<T, C>(from) else { return false };
             if !shared.open.take_inline() {
                 // The source that is open goes on, and this one takes its place when it ends.
-                if let Some(slot) = self.slots.get_mut(key) {
-                    slot.below.get_or_insert_default().push(Below::Fresh { sub, parent: sources.clone(), context });
-                }
+                yielding.below().push(Below::Fresh(fresh));
                 return true;
             }
-            let opened = open(shared, sub, parent, &context, key);
-            if let Some(slot) = self.slots.get_mut(key) {
-                let (body, link, end_at_first_error) = opened;
-                let below = Below::Begun {
-                    waker: std::mem::replace(&mut slot.waker, link.waker()),
-                    link: std::mem::replace(&mut slot.link, link),
-                    body: std::mem::replace(&mut slot.body, body),
-                    context: std::mem::replace(&mut slot.context, context),
-                    end_at_first_error: std::mem::replace(&mut slot.end_at_first_error, end_at_first_error),
-                };
-                slot.below.get_or_insert_default().push(below);
+            let key = yielding.key;
+            let mut below = std::mem::take(yielding.below());
+            yielding.aside = Aside::Below;
+            let mut source = self.begin(shared, fresh);
+            if let Some(place) = self.slots.get_mut(key) {
+                source.key = key;
+                source.scheduled = true;
+                self.ready.push_back(Some(source.give()));
+                below.push(Below::Begun(std::mem::replace(place, source)));
+                *place.below() = below;
             }
-            return true;
+            return false;
         }
         if self.waiting.is_empty() && shared.open.take_inline() {
-            let key = self.open_slot(shared, sub, parent, context);
-            self.schedule(key);
+            let link = self.open(shared, fresh);
+            line_up::<T, C>(&mut self.ready, link);
             return true;
         }
         // Not all that are open may be set aside: the last one goes on, and what it yields waits.
         let resume = from.filter(|_| self.may_set_aside());
-        if let Some(key) = resume {
-            self.set_aside(key, Aside::Counted);
+        if let Some(link) = resume {
+            self.set_aside(link, Aside::Counted);
         }
-        self.waiting.push_back(Waiting { sub, parent, context, resume });
+        let goes_on = resume.is_none();
+        self.waiting.push_back(Waiting { fresh, resume: resume.cloned() });
         self.open_waiting(shared);
-        resume.is_none()
+        goes_on
     }
 
-    fn open_slot(&mut self, shared: &Arc<Shared<T, C>>, sub: Sub<T>, parent: Option<Sources>, context: C) -> u32 {
-        let (body, link, end_at_first_error) = open(shared, sub, parent, &context, 0);
-        let key = self.slots.insert(Slot {
-            body,
-            waker: link.waker(),
-            link,
-            context,
-            below: None,
-            scheduled: false,
-            aside: Aside::No,
-            end_at_first_error,
-        });
-        if let Some(slot) = self.slots.get(key) {
-            slot.link.set_key(key);
+    /// Makes whatever a source needs to be stepped.
+    fn begin(&mut self, shared: &Arc<Shared<T, C>>, fresh: Fresh<T, C>) -> Owner<T, C> {
+        let (mut sub, parent, context) = match fresh {
+            Fresh::InTurn(source) => return source,
+            Fresh::InOwnTask { sub, parent, context } => (sub, parent, context),
+        };
+        self.may_hold = true;
+        let link = shared.link(&mut sub, parent);
+        let body: BoxBody<T> = match own::start(shared, &link, &context, sub.body, sub.end_at_first_error) {
+            Ok(body) => body,
+            Err(no_runtime) => Box::pin(Ended(Some(Arc::new(no_runtime)))),
+        };
+        // The task ends it at its first error by itself.
+        Owner::new(link.twin(), &shared.bell, context, body, false)
+    }
+
+    fn open(&mut self, shared: &Arc<Shared<T, C>>, fresh: Fresh<T, C>) -> LinkRef {
+        let mut source = self.begin(shared, fresh);
+        let link = source.give();
+        let key = self.slots.insert(source);
+        if let Some(mut source) = opened::<T, C>(&link) {
+            source.key = key;
         }
-        key
+        link
     }
 
-    fn schedule(&mut self, key: u32) {
-        if let Some(slot) = self.slots.get_mut(key)
-            && !slot.scheduled
-            && slot.aside == Aside::No
-        {
-            slot.scheduled = true;
-            self.ready.push_back(key);
-        }
-    }
-
-    fn set_aside(&mut self, key: u32, aside: Aside) {
-        if let Some(slot) = self.slots.get_mut(key) {
-            slot.aside = aside;
+    fn set_aside(&mut self, link: &LinkRef, aside: Aside) {
+        if let Some(mut source) = opened::<T, C>(link) {
+            source.aside = aside;
             self.set_aside += usize::from(aside == Aside::Counted);
         }
     }
 
     /// Lets a source that was set aside go on.
-    fn resume(&mut self, key: u32) {
-        if let Some(slot) = self.slots.get_mut(key) {
-            let aside = std::mem::replace(&mut slot.aside, Aside::No);
+    fn resume(&mut self, link: LinkRef) {
+        if let Some(mut source) = opened::<T, C>(&link)
+            && source.aside != Aside::Below
+        {
+            let aside = std::mem::replace(&mut source.aside, Aside::No);
             self.set_aside -= usize::from(aside == Aside::Counted);
         }
-        self.schedule(key);
+        line_up::<T, C>(&mut self.ready, link);
     }
 
     /// Whether one more of the open sources may be set aside for one that needs a place: not the last one.
@@ -523,45 +540,43 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         while !self.waiting.is_empty() && shared.open.take_inline() {
             let next = if shared.depth_first { self.waiting.pop_back() } else { self.waiting.pop_front() };
             let Some(next) = next else { return };
-            let key = self.open_slot(shared, next.sub, next.parent, next.context);
-            self.schedule(key);
-            if let Some(key) = next.resume {
-                self.resume(key);
+            let link = self.open(shared, next.fresh);
+            line_up::<T, C>(&mut self.ready, link);
+            if let Some(link) = next.resume {
+                self.resume(link);
             }
         }
     }
 
-    /// Takes the source that has ended out of its slot, and lets what stands below it go on.
-    fn end(&mut self, shared: &Arc<Shared<T, C>>, key: u32) -> (Sources, C) {
-        let slot = self.slots.get_mut(key).expect("the source that has just taken its turn");
-        let (next, place_is_used) = match slot.below.as_mut().and_then(|below| below.pop()) {
-            Some(Below::Begun { body, waker, link, context, end_at_first_error }) => {
-                ((body, waker, link, context, end_at_first_error), false)
-            }
-            Some(Below::Fresh { sub, parent, context }) => {
-                let (body, link, end_at_first_error) = open(shared, sub, Some(parent), &context, key);
-                ((body, link.waker(), link, context, end_at_first_error), true)
-            }
-            None => {
-                let slot = self.slots.remove(key).expect("the source that has just taken its turn");
-                drop_body(shared, slot.body, &slot.link, &slot.context);
-                self.gave_back(shared);
-                return (Sources::link(&slot.link), slot.context);
-            }
+    /// Takes the source that has ended out of its place, and lets what stands below it go on.
+    fn end(&mut self, shared: &Arc<Shared<T, C>>, link: LinkRef) -> (Sources, C) {
+        let mut source = opened::<T, C>(&link).expect("the source that has just taken its turn");
+        let key = source.key;
+        if !source.has_below() {
+            let mut source = self.slots.remove(key).expect("the source that has just taken its turn");
+            drop_body(shared, &mut source);
+            self.gave_back(shared);
+            return source.finish(link);
+        }
+        let mut below = std::mem::take(source.below());
+        let (mut next, place_is_used) = match below.pop().expect("there is something below") {
+            Below::Begun(source) => (source, false),
+            Below::Fresh(fresh) => (self.begin(shared, fresh), true),
         };
-        let body = std::mem::replace(&mut slot.body, next.0);
-        let waker = std::mem::replace(&mut slot.waker, next.1);
-        let link = std::mem::replace(&mut slot.link, next.2);
-        let context = std::mem::replace(&mut slot.context, next.3);
-        slot.end_at_first_error = next.4;
-        slot.scheduled = true;
-        self.ready.push_back(key);
-        drop(waker);
-        drop_body(shared, body, &link, &context);
+        next.key = key;
+        next.aside = Aside::No;
+        next.scheduled = true;
+        if !below.is_empty() {
+            *next.below() = below;
+        }
+        self.ready.push_back(Some(next.give()));
+        let place = self.slots.get_mut(key).expect("the source that has just taken its turn");
+        let mut source = std::mem::replace(place, next);
+        drop_body(shared, &mut source);
         if !place_is_used {
             self.gave_back(shared);
         }
-        (Sources::link(&link), context)
+        source.finish(link)
     }
 
     fn gave_back(&mut self, shared: &Arc<Shared<T, C>>) {
@@ -573,27 +588,4 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             self.open_waiting(shared);
         }
     }
-}
-
-/// Makes the link of a source, and whatever it needs to be stepped from slot `key`.
-fn open<T: Send + 'static, C: Clone + Send + 'static>(
-    shared: &Arc<Shared<T, C>>,
-    mut sub: Sub<T>,
-    parent: Option<Sources>,
-    context: &C,
-    key: u32,
-) -> (BoxBody<T>, Arc<Link>, bool) {
-    let link = shared.link(&mut sub, parent);
-    link.set_key(key);
-    let Sub { body, place, end_at_first_error, .. } = sub;
-    let body = if place == Place::OwnTask {
-        match own::start(shared, &link, context, body, end_at_first_error) {
-            Ok(body) => body,
-            Err(no_runtime) => Box::pin(Ended(Some(Arc::new(no_runtime)))),
-        }
-    } else {
-        body
-    };
-    // A task of its own ends it by itself.
-    (body, link, end_at_first_error && place != Place::OwnTask)
 }

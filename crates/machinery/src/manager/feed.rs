@@ -3,12 +3,11 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 
 use futures_core::Stream;
 
 use super::body::{Body, BoxBody, FnBody, FutureBody, GeneratorBody, IterBody, StreamBody, TaskBody};
-use super::sources::{Link, QueueInput};
+use super::sources::QueueInput;
 use crate::error::share;
 use crate::generator::{AsyncGenerator, Items};
 use crate::task::Adopt;
@@ -53,8 +52,6 @@ pub(crate) enum Given<T> {
 pub(crate) struct Sub<T> {
     pub(crate) body: BoxBody<T>,
     pub(crate) name: Option<Name>,
-    /// Made when a source is added, so that it lies beside the body.
-    pub(crate) link: Option<Arc<Link>>,
     pub(crate) kind: QueueInput,
     pub(crate) place: Place,
     pub(crate) end_at_first_error: bool,
@@ -75,7 +72,7 @@ pub(crate) enum Place {
 
 impl<T> Sub<T> {
     pub(crate) fn new(kind: QueueInput, place: Place, body: impl Body<T> + 'static) -> Self {
-        Self { body: Box::pin(body), name: None, link: None, kind, place, end_at_first_error: false }
+        Self { body: Box::pin(body), name: None, kind, place, end_at_first_error: false }
     }
 }
 

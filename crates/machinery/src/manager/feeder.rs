@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 
-use super::body::{FnBody, FutureBody, GeneratorBody, IterBody, StreamBody, TaskBody};
+use super::body::{Body, FnBody, FutureBody, GeneratorBody, IterBody, StreamBody, TaskBody};
 use super::feed::{Feed, Given, IntoFeed, Place, Sub};
+use super::node::Owner;
 use super::result::Added;
 use super::shared::{Entry, Shared};
 use super::sources::QueueInput;
@@ -129,9 +130,7 @@ where
     where
         I: IntoIterator<Item: IntoFeed<T>, IntoIter: Send> + Send + 'static,
     {
-        self.offer(name.into(), items, |items| {
-            Sub::new(QueueInput::Iterator, Place::Turn, IterBody::Fresh(Some(items)))
-        })
+        self.offer_in_turn(name.into(), QueueInput::Iterator, items, |items| IterBody::Fresh(Some(items)))
     }
 
     /// Adds an iterator whose `next` may block: it is made and stepped on a thread of the runtime's blocking pool.
@@ -151,9 +150,7 @@ where
         F: FnOnce() -> R + Send + 'static,
         R: IntoFeed<T> + 'static,
     {
-        self.offer(name.into(), function, |function| {
-            Sub::new(QueueInput::Function, Place::Turn, FnBody(Some(function)))
-        })
+        self.offer_in_turn(name.into(), QueueInput::Function, function, |function| FnBody(Some(function)))
     }
 
     /// Adds a function that may block: it runs on a thread of the runtime's blocking pool.
@@ -173,7 +170,7 @@ where
     where
         S: Stream<Item: IntoFeed<T>> + Send + 'static,
     {
-        self.offer(name.into(), stream, |stream| Sub::new(QueueInput::Stream, Place::Turn, StreamBody { stream }))
+        self.offer_in_turn(name.into(), QueueInput::Stream, stream, |stream| StreamBody { stream })
     }
 
     /// Adds a future: it is spawned at once, or as soon as the limit on running futures allows.
@@ -220,9 +217,7 @@ where
         S: Send + 'static,
         E: Items<Item<Y>: IntoFeed<T>> + 'static,
     {
-        self.offer(name.into(), generator, |generator| {
-            Sub::new(QueueInput::Stream, Place::Turn, GeneratorBody::new(generator))
-        })
+        self.offer_in_turn(name.into(), QueueInput::Stream, generator, GeneratorBody::new)
     }
 
     /// Adds a task that runs already: a [`Task`](crate::Task), or Tokio's `JoinHandle`.
@@ -272,8 +267,8 @@ where
                 Added::Refused(value) => Added::Refused(Feed::value(value)),
             },
             Given::Error(error) => self
-                .offer(name, error, |error| {
-                    Sub::new(QueueInput::Function, Place::Turn, FnBody(Some(move || Feed(Given::Error(error)))))
+                .offer_in_turn(name, QueueInput::Function, error, |error| {
+                    FnBody(Some(move || Feed(Given::Error(error))))
                 })
                 .map(|error| Feed(Given::Error(error))),
             Given::Source(sub) if sub.place == Place::Spawned => {
@@ -310,6 +305,30 @@ where
         self.context.clone().unwrap_or_else(|| (self.shared.empty)())
     }
 
+    /// Offers a source that takes its turns where the results are consumed.
+    fn offer_in_turn<S, B>(&self, name: Name, kind: QueueInput, source: S, wrap: impl FnOnce(S) -> B) -> Added<S>
+    where
+        B: Body<T> + 'static,
+    {
+        let context = self.context();
+        if self.shared.ctx.is_done() {
+            return self.refused(&name, source);
+        }
+        let first = {
+            let mut inbox = self.shared.inbox.lock();
+            if inbox.closed {
+                drop(inbox);
+                return self.refused(&name, source);
+            }
+            let link = self.shared.new_link(kind, Some(name), None);
+            inbox.put_source(Owner::new(link, &self.shared.bell, context, wrap(source), false))
+        };
+        if first {
+            self.shared.bell.ring();
+        }
+        Added::Taken
+    }
+
     fn offer<S>(&self, name: Name, source: S, wrap: impl FnOnce(S) -> Sub<T>) -> Added<S> {
         let context = self.context();
         if self.shared.ctx.is_done() {
@@ -318,25 +337,26 @@ where
         let first = {
             let mut inbox = self.shared.inbox.lock();
             if inbox.closed {
-                None
+                drop(inbox);
+                return self.refused(&name, source);
+            }
+            let mut sub = wrap(source);
+            sub.name = Some(name);
+            if sub.place == Place::Turn {
+                let Sub { body, name, kind, end_at_first_error, .. } = sub;
+                let link = self.shared.new_link(kind, name, None);
+                inbox.put_source(Owner::new(link, &self.shared.bell, context, body, end_at_first_error))
             } else {
                 let first = inbox.entries.is_empty();
-                let sub = wrap(source);
-                let link = Arc::new(self.shared.new_link(sub.kind, sub.place, Some(name), None));
-                let Sub { body, place, end_at_first_error, .. } = sub;
-                inbox.entries.push_back(Entry::Source { body, link, place, end_at_first_error, context });
+                inbox.entries.push_back(Entry::Elsewhere { sub: Box::new(sub), context });
                 inbox.turns += 1;
-                if first {
-                    drop(inbox);
-                    self.shared.bell.ring();
-                }
-                return Added::Taken;
+                first
             }
         };
-        match first {
-            None::<()> => self.refused(&name, source),
-            Some(()) => Added::Taken,
+        if first {
+            self.shared.bell.ring();
         }
+        Added::Taken
     }
 
     fn offer_spawned<S>(&self, name: Name, source: S, wrap: impl FnOnce(S) -> Sub<T>) -> Added<S> {

@@ -25,10 +25,11 @@ use std::time::Duration;
 
 use super::body::{Step, guarded};
 use super::feed::{Given, Place, Sub};
+use super::link::LinkRef;
 use super::pulse::Pulse;
 use super::running::RuntimeGone;
 use super::shared::Shared;
-use super::sources::{Link, QueueInput, Sources};
+use super::sources::{QueueInput, Sources};
 use crate::SharedError;
 use crate::ctx::Busy;
 use crate::sync::Mutex;
@@ -90,17 +91,17 @@ impl<T, C> State<T, C> {
 
 struct Job<T, C> {
     sub: Sub<T>,
-    link: Arc<Link>,
+    link: LinkRef,
     context: C,
     /// The source in the consumer's hands that waits until this one has begun.
-    resume: Option<u32>,
+    resume: Option<LinkRef>,
     /// How many steps are left of its run.
     left: usize,
 }
 
 /// Items of one source, in their order.
 pub(crate) struct Batch<T, C> {
-    pub(crate) link: Arc<Link>,
+    pub(crate) link: LinkRef,
     pub(crate) context: C,
     pub(crate) items: Vec<Given<T>>,
     pub(crate) end: Option<Option<SharedError>>,
@@ -198,7 +199,7 @@ impl<T, C> Lane<T, C> {
     }
 
     fn drop_job(&self, shared: &Shared<T, C>, job: Job<T, C>) {
-        let link = Arc::clone(&job.link);
+        let link = job.link.clone();
         if let Err(panic) = guarded(move || drop(job)) {
             shared.report("source panicked when it was dropped", &Sources::link(&link), Some(&panic));
         }
@@ -214,7 +215,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
         sub: Sub<T>,
         parent: Option<Sources>,
         context: C,
-        resume: Option<u32>,
+        resume: Option<LinkRef>,
     ) -> bool {
         self.live.fetch_add(1, Ordering::Relaxed);
         let mut job = Job::new(shared, sub, parent, context);
@@ -325,8 +326,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
 
     /// Steps one source for a while.
     fn run(&self, shared: &Arc<Shared<T, C>>, cell: usize, mut job: Job<T, C>, children: &mut Vec<Job<T, C>>) {
-        if let Some(key) = job.resume.take() {
-            shared.bell.resume(key);
+        if let Some(link) = job.resume.take() {
+            shared.bell.resume(link);
         }
         if job.left == 0 {
             job.left = RUN;
@@ -410,13 +411,13 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
         *spare = {
             let mut cell = self.cells[cell].lock();
             match cell.last_mut() {
-                Some(batch) if Arc::ptr_eq(&batch.link, &job.link) => {
+                Some(batch) if batch.link == job.link => {
                     batch.items.extend(given);
                     batch.end = end;
                     Some(context)
                 }
                 _ => {
-                    cell.push(Batch { link: Arc::clone(&job.link), context, items: given.into_iter().collect(), end });
+                    cell.push(Batch { link: job.link.clone(), context, items: given.into_iter().collect(), end });
                     None
                 }
             }
@@ -544,8 +545,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Worker<T, C> {
         };
         for job in jobs {
             let Job { sub, link, context, resume, .. } = job;
-            if let Some(key) = resume {
-                shared.bell.resume(key);
+            if let Some(link) = resume {
+                shared.bell.resume(link);
             }
             let gone: SharedError = Arc::new(RuntimeGone);
             let end = (sub.kind != QueueInput::Function).then(|| Some(Arc::clone(&gone)));

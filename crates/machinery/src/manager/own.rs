@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 
 use super::body::{Body, BoxBody, Step, guarded};
 use super::feed::Given;
+use super::link::LinkRef;
 use super::running;
 use super::shared::Shared;
-use super::sources::Link;
 use crate::ctx::{Busy, Done};
 use crate::{Ctx, NoRuntime};
 
@@ -21,7 +21,7 @@ const AHEAD: usize = 16;
 /// Spawns the task; gives the end that the consumer reads.
 pub(crate) fn start<T, C>(
     shared: &Arc<Shared<T, C>>,
-    link: &Arc<Link>,
+    link: &LinkRef,
     context: &C,
     body: BoxBody<T>,
     end_at_first_error: bool,
@@ -40,7 +40,7 @@ where
         end: None,
         ended: false,
         end_at_first_error,
-        link: Arc::clone(link),
+        link: link.clone(),
         context: context.clone(),
     };
     drop(crate::spawn::spawn(&shared.ctx, puller.run()));
@@ -65,7 +65,7 @@ struct Puller<T, C> {
     end: Option<Step<T>>,
     ended: bool,
     end_at_first_error: bool,
-    link: Arc<Link>,
+    link: LinkRef,
     context: C,
     counted: Counted<T, C>,
 }

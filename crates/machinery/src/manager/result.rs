@@ -1,9 +1,8 @@
 //! What a manager yields.
 
-use std::sync::Arc;
-
 use super::feed::{Given, Sub};
-use super::sources::{Link, Sources};
+use super::link::LinkRef;
+use super::sources::Sources;
 use crate::SharedError;
 
 /// One result of a queue manager.
@@ -157,7 +156,7 @@ impl<S> Added<S> {
 }
 
 /// The result that `given` is, or the source that it is.
-pub(crate) fn of<T, C>(link: &Arc<Link>, given: Given<T>, context: C) -> Result<QueueManagerResult<T, C>, SubOf<T, C>> {
+pub(crate) fn of<T, C>(link: &LinkRef, given: Given<T>, context: C) -> Result<QueueManagerResult<T, C>, SubOf<T, C>> {
     let sources = Sources::link(link);
     match given {
         Given::Value(value) => Ok(QueueManagerResult::Success { sources, value, context }),

@@ -17,8 +17,9 @@ use std::task::{Context, Poll, ready};
 
 use super::body::{BoxBody, Closing, Step, guarded};
 use super::feed::{Given, Sub};
+use super::link::LinkRef;
 use super::shared::Shared;
-use super::sources::{Link, QueueInput, Sources};
+use super::sources::{QueueInput, Sources};
 use crate::ctx::{Busy, Done};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -36,14 +37,14 @@ struct State<T, C> {
 
 pub(crate) struct Waiting<T, C> {
     run: Run<T, C>,
-    resume: Option<u32>,
+    resume: Option<LinkRef>,
 }
 
 /// The future that is spawned.
 pub(crate) struct Run<T, C> {
     body: Option<BoxBody<T>>,
     context: Option<C>,
-    link: Arc<Link>,
+    link: LinkRef,
     shared: Arc<Shared<T, C>>,
     done: Option<Done>,
     busy: Option<Busy>,
@@ -98,7 +99,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Running<T, C> {
         mut sub: Sub<T>,
         parent: Option<Sources>,
         context: C,
-        resume: Option<u32>,
+        resume: Option<LinkRef>,
     ) -> bool {
         let is_task = sub.kind == QueueInput::Task;
         let run = Run {
@@ -142,8 +143,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Running<T, C> {
         };
         if let Some(Waiting { run, resume }) = next {
             spawn(run);
-            if let Some(key) = resume {
-                shared.bell.resume(key);
+            if let Some(link) = resume {
+                shared.bell.resume(link);
             }
         }
         self.uncount(shared);
@@ -240,8 +241,8 @@ impl<T, C> Drop for Run<T, C> {
         for mut one in waiting {
             one.run.drop_body();
             one.run.deliver(Given::Error(Arc::new(RuntimeGone)));
-            if let Some(key) = one.resume {
-                self.shared.bell.resume(key);
+            if let Some(link) = one.resume {
+                self.shared.bell.resume(link);
             }
             self.shared.running.uncount(&self.shared);
         }
@@ -250,7 +251,7 @@ impl<T, C> Drop for Run<T, C> {
 }
 
 /// Runs the clean-up of a source in a task that is counted.
-pub(crate) fn close<T, C>(shared: &Arc<Shared<T, C>>, link: &Arc<Link>, context: &C, closing: Closing)
+pub(crate) fn close<T, C>(shared: &Arc<Shared<T, C>>, link: &LinkRef, context: &C, closing: Closing)
 where
     T: Send + 'static,
     C: Clone + Send + 'static,
@@ -258,7 +259,7 @@ where
     shared.running.count();
     let closer = Closer {
         closing: Some(closing),
-        link: Arc::clone(link),
+        link: link.clone(),
         context: Some(context.clone()),
         shared: Arc::clone(shared),
         busy: Some(shared.ctx.busy()),
@@ -269,7 +270,7 @@ where
 
 struct Closer<T, C> {
     closing: Option<Closing>,
-    link: Arc<Link>,
+    link: LinkRef,
     context: Option<C>,
     shared: Arc<Shared<T, C>>,
     busy: Option<Busy>,

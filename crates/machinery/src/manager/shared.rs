@@ -18,11 +18,12 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::bell::Bell;
-use super::body::BoxBody;
-use super::feed::{Given, Place, Sub};
+use super::feed::{Given, Sub};
 use super::lane::Lane;
+use super::link::{Link, LinkRef};
+use super::node::Owner;
 use super::running::Running;
-use super::sources::{Link, QueueInput, Sources};
+use super::sources::{QueueInput, Sources};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::{Ctx, Event, Name, NoRuntime, Report, SharedError};
@@ -46,6 +47,7 @@ pub(crate) struct Shared<T, C> {
 pub(crate) struct Inbox<T, C> {
     pub(crate) entries: VecDeque<Entry<T, C>>,
     pub(crate) values: VecDeque<(T, C)>,
+    pub(crate) fresh: VecDeque<Owner<T, C>>,
     /// How many turns the entries have.
     pub(crate) turns: usize,
     pub(crate) closed: bool,
@@ -53,7 +55,23 @@ pub(crate) struct Inbox<T, C> {
 
 impl<T, C> Default for Inbox<T, C> {
     fn default() -> Self {
-        Self { entries: VecDeque::new(), values: VecDeque::new(), turns: 0, closed: false }
+        let (entries, values, fresh) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        Self { entries, values, fresh, turns: 0, closed: false }
+    }
+}
+
+impl<T, C> Inbox<T, C> {
+    /// Puts in a source that takes its turns where the results are consumed; says whether it is the first entry.
+    pub(crate) fn put_source(&mut self, source: Owner<T, C>) -> bool {
+        let first = self.entries.is_empty();
+        if let Some(Entry::Sources { count }) = self.entries.back_mut() {
+            *count += 1;
+        } else {
+            self.entries.push_back(Entry::Sources { count: 1 });
+        }
+        self.fresh.push_back(source);
+        self.turns += 1;
+        first
     }
 }
 
@@ -64,18 +82,29 @@ pub(crate) enum Entry<T, C> {
         name: Name,
         count: usize,
     },
-    Source {
-        body: BoxBody<T>,
-        link: Arc<Link>,
-        place: Place,
-        end_at_first_error: bool,
+    /// So many sources, which are first in `fresh`: each has a turn of its own.
+    Sources {
+        count: usize,
+    },
+    /// A source that takes its steps elsewhere.
+    Elsewhere {
+        sub: Box<Sub<T>>,
         context: C,
     },
     Arrived {
-        link: Arc<Link>,
+        link: LinkRef,
         given: Given<T>,
         context: C,
     },
+}
+
+impl<T, C> Entry<T, C> {
+    pub(crate) const fn turns(&self) -> usize {
+        match self {
+            Self::Values { count, .. } | Self::Sources { count } => *count,
+            Self::Elsewhere { .. } | Self::Arrived { .. } => 1,
+        }
+    }
 }
 
 impl<T, C> Shared<T, C> {
@@ -98,25 +127,21 @@ impl<T, C> Shared<T, C> {
     }
 
     /// Puts in what a future or a task ended with; an error that nobody will read is reported.
-    pub(crate) fn arrive(&self, link: &Arc<Link>, given: Given<T>, context: C) {
-        let entry = Entry::Arrived { link: Arc::clone(link), given, context };
+    pub(crate) fn arrive(&self, link: &LinkRef, given: Given<T>, context: C) {
+        let entry = Entry::Arrived { link: link.clone(), given, context };
         if let Err(Entry::Arrived { given: Given::Error(error), link, .. }) = self.put(entry) {
             let sources = Sources::link(&link);
             self.report("source failed after its stream had ended", &sources, Some(&error));
         }
     }
 
-    /// The link of a source that is about to be opened.
-    pub(crate) fn link(&self, sub: &mut Sub<T>, parent: Option<Sources>) -> Arc<Link> {
-        sub.link.take().unwrap_or_else(|| Arc::new(self.new_link(sub.kind, sub.place, sub.name.take(), parent)))
+    /// The record of a source that is stepped elsewhere.
+    pub(crate) fn link(&self, sub: &mut Sub<T>, parent: Option<Sources>) -> LinkRef {
+        LinkRef::alone(self.new_link(sub.kind, sub.name.take(), parent))
     }
 
-    pub(crate) fn new_link(&self, kind: QueueInput, place: Place, name: Option<Name>, parent: Option<Sources>) -> Link {
-        let link = Link::new(kind, name, self.next_id(), parent);
-        match place {
-            Place::Turn | Place::OwnTask => link.with_bell(&self.bell),
-            Place::Spawned | Place::Lane => link,
-        }
+    pub(crate) fn new_link(&self, kind: QueueInput, name: Option<Name>, parent: Option<Sources>) -> Link {
+        Link::new(kind, name, self.next_id(), parent.and_then(Sources::into_link))
     }
 
     fn next_id(&self) -> u64 {

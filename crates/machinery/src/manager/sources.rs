@@ -1,12 +1,9 @@
 //! Where a result came from.
 
 use std::fmt;
-use std::sync::Arc;
-use std::task::{Wake, Waker};
 
-use super::bell::Bell;
+use super::link::{Link, LinkRef};
 use crate::Name;
-use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// The kind of a source.
 ///
@@ -81,7 +78,7 @@ pub struct Sources(Repr);
 enum Repr {
     // Plain values need no more, and so they cost no allocation.
     Value(Name),
-    Linked(Arc<Link>),
+    Linked(LinkRef),
 }
 
 impl Sources {
@@ -89,21 +86,35 @@ impl Sources {
         Self(Repr::Value(name))
     }
 
-    pub(crate) fn link(link: &Arc<Link>) -> Self {
-        Self(Repr::Linked(Arc::clone(link)))
+    pub(crate) fn link(link: &LinkRef) -> Self {
+        Self::of(link.clone())
+    }
+
+    pub(crate) fn of(link: LinkRef) -> Self {
+        Self(Repr::Linked(link))
+    }
+
+    pub(crate) fn into_link(self) -> Option<LinkRef> {
+        match self.0 {
+            Repr::Value(_) => None,
+            Repr::Linked(link) => Some(link),
+        }
     }
 
     /// The source that gave the result.
     #[must_use]
     pub fn nearest(&self) -> Source<'_> {
-        Source(self)
+        match &self.0 {
+            Repr::Value(name) => Source(Seen::Value(name)),
+            Repr::Linked(link) => Source(Seen::Linked(link)),
+        }
     }
 
     /// The sources of the chain, nearest first.
     pub fn iter(&self) -> impl Iterator<Item = Source<'_>> {
-        std::iter::successors(Some(Source(self)), |source| match &source.0.0 {
-            Repr::Value(_) => None,
-            Repr::Linked(link) => link.parent.as_ref().map(Source),
+        std::iter::successors(Some(self.nearest()), |source| match source.0 {
+            Seen::Value(_) => None,
+            Seen::Linked(link) => link.parent.as_deref().map(|above| Source(Seen::Linked(above))),
         })
     }
 }
@@ -144,33 +155,39 @@ impl fmt::Debug for Sources {
 /// # });
 /// ```
 #[derive(Clone, Copy)]
-pub struct Source<'a>(&'a Sources);
+pub struct Source<'a>(Seen<'a>);
+
+#[derive(Clone, Copy)]
+enum Seen<'a> {
+    Value(&'a Name),
+    Linked(&'a Link),
+}
 
 impl<'a> Source<'a> {
     /// What kind of source it is.
     #[must_use]
     pub fn kind(&self) -> QueueInput {
-        match &self.0.0 {
-            Repr::Value(_) => QueueInput::Value,
-            Repr::Linked(link) => link.kind,
+        match self.0 {
+            Seen::Value(_) => QueueInput::Value,
+            Seen::Linked(link) => link.kind,
         }
     }
 
     /// The name that it was added with; a source that another one yielded has one only if it was given one.
     #[must_use]
     pub fn name(&self) -> Option<&'a Name> {
-        match &self.0.0 {
-            Repr::Value(name) => Some(name),
-            Repr::Linked(link) => link.name.as_ref(),
+        match self.0 {
+            Seen::Value(name) => Some(name),
+            Seen::Linked(link) => link.name.as_ref(),
         }
     }
 
     /// A number that no other source of the manager has; plain values have none.
     #[must_use]
     pub fn id(&self) -> Option<u64> {
-        match &self.0.0 {
-            Repr::Value(_) => None,
-            Repr::Linked(link) => Some(link.id),
+        match self.0 {
+            Seen::Value(_) => None,
+            Seen::Linked(link) => Some(link.id),
         }
     }
 }
@@ -188,75 +205,5 @@ impl fmt::Display for Source<'_> {
 impl fmt::Debug for Source<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Source({self})")
-    }
-}
-
-/// What is known of a source, and its waker: one allocation for both.
-///
-/// Invariants:
-///
-/// 1. `queued` is true while a turn that was asked for has not been begun. The consumer makes it false by a
-///    read-modify-write before it polls, so that a wake which found it true is seen by that poll.
-/// 2. `key` is written once, by the consumer, before the waker is given to anybody.
-// What a wake and a turn touch lies beside the reference counts: with many sources each cache line is a cache miss.
-#[repr(C)]
-pub(crate) struct Link {
-    queued: AtomicBool,
-    pub(crate) kind: QueueInput,
-    key: AtomicU32,
-    bell: Option<Arc<Bell>>,
-    id: u64,
-    name: Option<Name>,
-    parent: Option<Sources>,
-}
-
-impl Link {
-    pub(crate) fn new(kind: QueueInput, name: Option<Name>, id: u64, parent: Option<Sources>) -> Self {
-        Self { kind, queued: AtomicBool::new(false), key: AtomicU32::new(u32::MAX), id, name, parent, bell: None }
-    }
-
-    pub(crate) fn with_bell(mut self, bell: &Arc<Bell>) -> Self {
-        self.bell = Some(Arc::clone(bell));
-        self
-    }
-
-    pub(crate) fn set_key(&self, key: u32) {
-        self.key.store(key, Ordering::Relaxed);
-    }
-
-    pub(crate) fn waker(self: &Arc<Self>) -> Waker {
-        Waker::from(Arc::clone(self))
-    }
-
-    /// Called right before a poll.
-    pub(crate) fn begin_turn(&self) {
-        if self.queued.load(Ordering::Relaxed) {
-            // Acquire: what was made ready before a wake that found the flag set is seen by the poll that follows.
-            self.queued.swap(false, Ordering::AcqRel);
-        }
-    }
-}
-
-impl Wake for Link {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if let Some(bell) = &self.bell
-            && !self.queued.swap(true, Ordering::AcqRel)
-        {
-            bell.ring_for(self.key.load(Ordering::Relaxed));
-        }
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        // A chain may be as long as the nesting was deep: it is taken apart link by link, without recursion.
-        let mut above = self.parent.take();
-        while let Some(Sources(Repr::Linked(link))) = above {
-            above = Arc::into_inner(link).and_then(|mut link| link.parent.take());
-        }
     }
 }

@@ -305,10 +305,10 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
         }
         self.engine.take_queued(&self.shared, true);
         self.engine.drop_sources(&self.shared, false);
-        let (late, values) = {
+        let (late, values, fresh) = {
             let mut inbox = self.shared.inbox.lock();
             inbox.closed = true;
-            (std::mem::take(&mut inbox.entries), std::mem::take(&mut inbox.values))
+            (std::mem::take(&mut inbox.entries), std::mem::take(&mut inbox.values), std::mem::take(&mut inbox.fresh))
         };
         for entry in late {
             if let Entry::Arrived { link, given: Given::Error(error), .. } = &entry {
@@ -318,7 +318,10 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
             drop(super::body::guarded(move || drop(entry)));
         }
         drop(super::body::guarded(move || drop(values)));
-        self.shared.bell.leave();
+        for source in fresh {
+            drop(super::body::guarded(move || drop(source)));
+        }
+        self.shared.bell.close();
         self.shared.lane.discard(&self.shared);
         for result in self.engine.queued.drain(..) {
             if let QueueManagerResult::Failure { sources, exception, .. } = &result {

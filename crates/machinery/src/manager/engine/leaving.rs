@@ -12,6 +12,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         // Also what nobody has been called for yet.
         self.collect_entries(shared);
         let mut kept = VecDeque::new();
+        let mut fresh = 0;
         for entry in std::mem::take(&mut self.entries) {
             match entry {
                 Entry::Values { name, count } => {
@@ -25,7 +26,11 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                     Ok(fed) => self.queued.push_back(fed),
                     Err((sub, context)) => kept.push_back(Entry::Arrived { link, given: Given::Source(sub), context }),
                 },
-                source @ Entry::Source { .. } => kept.push_back(source),
+                Entry::Sources { count } => {
+                    fresh += count;
+                    kept.push_back(Entry::Sources { count });
+                }
+                source @ Entry::Elsewhere { .. } => kept.push_back(source),
             }
         }
         for mut batch in std::mem::take(&mut self.batches) {
@@ -33,11 +38,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 batch.yielded += 1;
                 match result::of(&batch.link, given, batch.context.clone()) {
                     Ok(fed) => self.queued.push_back(fed),
-                    Err((sub, context)) => kept.push_back(Entry::Arrived {
-                        link: Arc::clone(&batch.link),
-                        given: Given::Source(sub),
-                        context,
-                    }),
+                    Err((sub, context)) => {
+                        kept.push_back(Entry::Arrived { link: batch.link.clone(), given: Given::Source(sub), context })
+                    }
                 }
             }
             if let Some(exception) = batch.end {
@@ -46,13 +49,16 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             }
             shared.lane.yielded(shared, batch.yielded);
         }
-        let keys: Vec<u32> = self.slots.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            self.take_from_slot(shared, key, &mut kept);
+        if self.may_hold {
+            let keys: Vec<u32> = self.slots.iter().map(|(key, _)| key).collect();
+            for key in keys {
+                self.take_from_place(shared, key, &mut kept);
+            }
+            self.may_hold = !self.slots.is_empty();
         }
-        for (body, link, context) in &mut self.leaving {
-            if take_from(body, link, context, &mut self.queued, &mut kept) {
-                *body = Box::pin(Over);
+        for source in &mut self.leaving {
+            if take_from(source, &mut self.queued, &mut kept) {
+                drop_body(shared, source);
             }
         }
         if drop_sources {
@@ -66,31 +72,38 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                     entry => drop(guarded(move || drop(entry))),
                 }
             }
+            for source in self.fresh.drain(..) {
+                drop(guarded(move || drop(source)));
+            }
         }
         self.entries = kept;
-        self.ready.retain(|&turn| turn != ENTRY && turn != BATCH);
+        debug_assert!(fresh == self.fresh.len() || drop_sources);
+        self.ready.retain(Option::is_some);
         self.runs.clear();
-        self.line_up_entries(self.entries.len());
+        self.line_up_entries(self.entries.iter().map(Entry::turns).sum());
         self.round = 0;
     }
 
-    fn take_from_slot(&mut self, shared: &Arc<Shared<T, C>>, key: u32, kept: &mut VecDeque<Entry<T, C>>) {
-        let Some(slot) = self.slots.get_mut(key) else { return };
+    fn take_from_place(&mut self, shared: &Arc<Shared<T, C>>, key: u32, kept: &mut VecDeque<Entry<T, C>>) {
+        let Some(source) = self.slots.get_mut(key) else { return };
         // Those that were set aside first: what they have taken was taken before.
-        let (mut at, mut freed) = (0, 0);
-        while let Some(Below::Begun { body, link, context, .. }) =
-            slot.below.as_mut().and_then(|below| below.get_mut(at))
-        {
-            let ended = take_from(body, link, context, &mut self.queued, kept);
-            if ended {
-                drop(slot.below.as_mut().map(|below| below.remove(at)));
-                freed += 1;
-            } else {
-                at += 1;
+        let mut freed = 0;
+        if source.has_below() {
+            let mut at = 0;
+            while let Some(below) = source.below().get_mut(at) {
+                if let Below::Begun(begun) = below
+                    && take_from(begun, &mut self.queued, kept)
+                {
+                    drop(source.below().remove(at));
+                    freed += 1;
+                } else {
+                    at += 1;
+                }
             }
         }
-        if take_from(&mut slot.body, &slot.link, &slot.context, &mut self.queued, kept) {
-            self.end(shared, key);
+        if take_from(source, &mut self.queued, kept) {
+            let link = source.give();
+            self.end(shared, link);
         }
         for _ in 0..freed {
             self.gave_back(shared);
@@ -108,54 +121,52 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         for waiting in std::mem::take(&mut self.waiting) {
             drop(guarded(move || drop(waiting)));
         }
-        for slot in self.slots.drain_all() {
-            let Slot { body, link, below, context, .. } = slot;
-            self.leave(shared, wait, body, link, context);
-            for below in below.into_iter().flat_map(|below| below.into_iter().rev()) {
+        for mut source in self.slots.drain_all() {
+            let below = if source.has_below() { std::mem::take(source.below()) } else { Vec::new() };
+            self.leave(shared, wait, source);
+            for below in below.into_iter().rev() {
                 match below {
-                    Below::Begun { body, link, context, .. } => self.leave(shared, wait, body, link, context),
-                    Below::Fresh { sub, .. } => drop(guarded(move || drop(sub))),
+                    Below::Begun(source) => self.leave(shared, wait, source),
+                    Below::Fresh(fresh) => drop(guarded(move || drop(fresh))),
                 }
             }
         }
+        self.may_hold = false;
         if !wait {
-            for (body, link, context) in std::mem::take(&mut self.leaving) {
-                drop_body(shared, body, &link, &context);
+            for mut source in std::mem::take(&mut self.leaving) {
+                drop_body(shared, &mut source);
             }
         }
         shared.running.drop_waiting(shared);
         shared.lane.drop_waiting(shared);
     }
 
-    fn leave(&mut self, shared: &Arc<Shared<T, C>>, wait: bool, body: BoxBody<T>, link: Arc<Link>, context: C) {
-        if wait && body.runs_elsewhere() {
-            self.leaving.push((body, link, context));
+    fn leave(&mut self, shared: &Arc<Shared<T, C>>, wait: bool, mut source: Owner<T, C>) {
+        if wait && source.runs_elsewhere() {
+            self.leaving.push(source);
         } else {
-            drop_body(shared, body, &link, &context);
+            drop_body(shared, &mut source);
+            drop(guarded(move || drop(source)));
         }
     }
 }
 
-/// Moves what `body` has taken and not given on to `queued`; says whether it has ended.
+/// Moves what a source has taken and not given on to `queued`; says whether it has ended.
 fn take_from<T, C: Clone>(
-    body: &mut BoxBody<T>,
-    link: &Arc<Link>,
-    context: &C,
+    source: &mut Owner<T, C>,
     queued: &mut VecDeque<Fed<T, C>>,
     kept: &mut VecDeque<Entry<T, C>>,
 ) -> bool {
     loop {
-        let Ok(Some(step)) = guarded(|| body.as_mut().taken()) else { return false };
+        let Ok(Some(step)) = guarded(|| source.taken()) else { return false };
+        let (link, context) = (source.give(), source.context().clone());
         match step {
-            Step::Item(given) | Step::Only(given) => match result::of(link, given, context.clone()) {
+            Step::Item(given) | Step::Only(given) => match result::of(&link, given, context) {
                 Ok(fed) => queued.push_back(fed),
-                Err((sub, context)) => {
-                    kept.push_back(Entry::Arrived { link: Arc::clone(link), given: Given::Source(sub), context });
-                }
+                Err((sub, context)) => kept.push_back(Entry::Arrived { link, given: Given::Source(sub), context }),
             },
             Step::End(exception) => {
-                let sources = Sources::link(link);
-                queued.push_back(Fed::IterationStop { sources, exception, context: context.clone() });
+                queued.push_back(Fed::IterationStop { sources: Sources::of(link), exception, context });
                 return true;
             }
         }
@@ -163,15 +174,15 @@ fn take_from<T, C: Clone>(
 }
 
 /// Drops a source; what it still has to do is done in a task.
-pub(super) fn drop_body<T, C>(shared: &Arc<Shared<T, C>>, mut body: BoxBody<T>, link: &Arc<Link>, context: &C)
+pub(super) fn drop_body<T, C>(shared: &Arc<Shared<T, C>>, source: &mut Owner<T, C>)
 where
     T: Send + 'static,
     C: Clone + Send + 'static,
 {
-    if let Ok(Some(closing)) = guarded(|| body.as_mut().close()) {
-        running::close(shared, link, context, closing);
+    if let Ok(Some(closing)) = guarded(|| source.close()) {
+        running::close(shared, &source.give(), source.context(), closing);
     }
-    if let Err(panic) = guarded(move || drop(body)) {
-        shared.report("source panicked when it was dropped", &Sources::link(link), Some(&panic));
+    if let Err(panic) = guarded(|| source.drop_body()) {
+        shared.report("source panicked when it was dropped", &source.sources(), Some(&panic));
     }
 }
