@@ -1,6 +1,10 @@
-//! Wake-ups of a queue manager that sleeps.
+//! Wake-ups of a queue manager that sleeps, and the handles of its sources.
 
-use futures_util::StreamExt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::{FutureExt, Stream};
 use machinery::{Ctx, QueueManagerResult, queue_manager};
 use machinery_models::{block_on, model, thread};
 
@@ -57,5 +61,73 @@ fn a_completion_ends_a_manager_that_sleeps() {
         assert!(block_on(results.next()).is_none());
         stopping.join().expect("no panic");
         drop(feeder);
+    });
+}
+
+/// Leaves its waker behind, and has so many items once it has been woken.
+struct Woken {
+    waker: Arc<Mutex<Option<Waker>>>,
+    was_polled: bool,
+    items: u8,
+}
+
+impl Stream for Woken {
+    type Item = u8;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<u8>> {
+        if !self.was_polled {
+            self.was_polled = true;
+            *self.waker.lock().expect("no panic") = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let left = self.items.checked_sub(1);
+        self.items = left.unwrap_or(0);
+        Poll::Ready(left)
+    }
+}
+
+fn woken(items: u8) -> (Arc<Mutex<Option<Waker>>>, Woken) {
+    let waker = Arc::new(Mutex::new(None));
+    (Arc::clone(&waker), Woken { waker, was_polled: false, items })
+}
+
+#[test]
+fn a_wake_that_meets_the_drop_of_the_results_keeps_nothing() {
+    model(|| {
+        let root = Ctx::beginning("root");
+        let (feeder, mut results) = queue_manager::<u8>(&root).build();
+        let (waker, stream) = woken(0);
+        assert!(feeder.add_stream("woken", stream).is_taken());
+        assert!(results.next().now_or_never().is_none());
+        let waker = waker.lock().expect("no panic").take().expect("it was polled");
+        let other = waker.clone();
+        let waking = thread::spawn(move || waker.wake());
+        drop((feeder, results));
+        other.wake_by_ref();
+        waking.join().expect("no panic");
+    });
+}
+
+#[test]
+fn a_source_that_was_woken_while_the_manager_sleeps_takes_its_turn() {
+    model(|| {
+        let root = Ctx::beginning("root");
+        let (feeder, mut results) = queue_manager::<u8>(&root).build();
+        let (waker, stream) = woken(1);
+        assert!(feeder.add_stream("woken", stream).is_taken());
+        drop(feeder);
+        assert!(results.next().now_or_never().is_none());
+        let waker = waker.lock().expect("no panic").take().expect("it was polled");
+        let waking = thread::spawn(move || {
+            waker.wake_by_ref();
+            waker.wake();
+        });
+        let first = block_on(results.next());
+        assert!(matches!(first, Some(QueueManagerResult::Success { value: 0, .. })));
+        // What is dropped there races with the end of the source here.
+        let dropping = thread::spawn(move || drop(first));
+        assert!(matches!(block_on(results.next()), Some(QueueManagerResult::IterationStop { .. })));
+        dropping.join().expect("no panic");
+        waking.join().expect("no panic");
     });
 }
