@@ -167,6 +167,12 @@ impl<T> Engine<T> {
         self.arrivals.0.arrived.load(Relaxed).wrapping_sub(left)
     }
 
+    /// Whether there is anything, late or not. While the outbox lasts, that touches nothing that producers write.
+    #[inline]
+    pub(crate) fn has_any(&self) -> bool {
+        self.departures.0.outgoing.load(Relaxed) != 0 || self.len() != 0
+    }
+
     pub(crate) fn capacity(&self) -> Option<usize> {
         self.capacity
     }

@@ -206,7 +206,7 @@ impl Consumer {
             if self.has_ended(shared) {
                 return self.end(shared);
             }
-            if shared.engine.len() != 0 {
+            if shared.engine.has_any() {
                 let pays = COOP && self.has_to_pay();
                 if COOP
                     && std::mem::take(&mut self.waited)

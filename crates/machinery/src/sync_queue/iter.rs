@@ -76,7 +76,7 @@ impl<T> SyncIter<T> {
     fn wait_for_next(&mut self) -> Option<T> {
         for round in 0..SPINS + YIELDS {
             if round < SPINS {
-                for _ in 0..1 << round {
+                for _ in 0..16 << round {
                     std::hint::spin_loop();
                 }
             } else {
