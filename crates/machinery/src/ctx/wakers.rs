@@ -28,9 +28,15 @@ impl WakerSet {
             self.first = Some(waker);
             0
         } else {
-            self.more.get_or_insert_default().insert(waker) + 1
+            self.insert_more(waker)
         };
         WaiterKey { generation: self.generation, place }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn insert_more(&mut self, waker: Waker) -> u32 {
+        self.more.get_or_insert_default().insert(waker) + 1
     }
 
     /// The waker at `key`, if it still waits.
@@ -100,13 +106,20 @@ impl Woken {
     /// To be called without a lock. A waker that panics keeps no other from being woken.
     #[inline]
     pub(crate) fn wake(self) {
-        if let Some(waker) = self.first {
+        let Self { first, more } = self;
+        if let Some(waker) = first {
             wake(waker);
         }
-        if let Some(more) = self.more {
-            wake_all(more.into_values());
+        if let Some(more) = more {
+            wake_many(more);
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn wake_many(wakers: Box<Slab<Waker>>) {
+    wake_all(wakers.into_values());
 }
 
 impl From<WaiterKey> for WaiterId {

@@ -123,11 +123,17 @@ impl<T> Chunks<T> {
     #[inline]
     fn push_back(&mut self, item: T) {
         if self.back.len() >= Self::CHUNK {
-            let full = std::mem::replace(&mut self.back, VecDeque::with_capacity(Self::CHUNK));
-            self.middle.push_back(full);
+            self.begin_chunk();
         }
         self.back.push_back(item);
         self.len += 1;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_chunk(&mut self) {
+        let full = std::mem::replace(&mut self.back, VecDeque::with_capacity(Self::CHUNK));
+        self.middle.push_back(full);
     }
 
     fn push_front(&mut self, item: T) {

@@ -75,7 +75,7 @@ impl<T> Arrivals<T> {
     }
 
     /// Registers `waker` in place of what `registration` stands for; gives back the waker that it replaced.
-    #[inline]
+    #[inline(always)]
     fn register(&self, inbox: &mut Inbox<T>, registration: &mut Registration, waker: Waker) -> Option<Waker> {
         registration.round = self.rounds.load(Relaxed);
         registration.data = waker.data().addr();
@@ -321,14 +321,20 @@ impl<T> Engine<T> {
         None
     }
 
+    /// Whether `waker` is registered: what changes from now on is followed by a wake-up, and what changed before was
+    /// seen by whoever looked before.
+    #[inline]
+    pub(crate) fn waits(&self, registration: &Registration, waker: &Waker) -> bool {
+        registration.stands(self.arrivals.0.rounds.load(Relaxed), waker)
+    }
+
     /// Registers a consumer, unless something is there.
     #[inline]
     pub(crate) fn wait(&self, registration: &mut Registration, waker: &Waker) -> Wait<T> {
-        let arrivals = &self.arrivals.0;
-        if registration.stands(arrivals.rounds.load(Relaxed), waker) {
-            // What changed meanwhile is followed by a wake-up, which this poll comes before or is the answer to.
+        if self.waits(registration, waker) {
             return Wait::Registered;
         }
+        let arrivals = &self.arrivals.0;
         let waker = waker.clone();
         let mut inbox = arrivals.inbox.lock();
         if inbox.backlog.is_empty() && self.is_next(&inbox) && inbox.line.is_empty() && !inbox.closed {

@@ -199,6 +199,51 @@ impl Consumer {
         shared: &Shared<T>,
         mut cx: Option<&mut Context<'_>>,
     ) -> Poll<Option<T>> {
+        match self.poll_plainly::<T, COOP>(shared, cx.as_deref_mut()) {
+            Some(polled) => polled,
+            None => self.poll_with_care::<T, COOP>(shared, cx),
+        }
+    }
+
+    /// What nearly every poll finds: an item that costs no budget, or nothing while the waker is registered already.
+    #[inline(always)]
+    fn poll_plainly<T, const COOP: bool>(
+        &mut self,
+        shared: &Shared<T>,
+        cx: Option<&mut Context<'_>>,
+    ) -> Option<Poll<Option<T>>> {
+        if self.over || self.left.is_some() || self.is_stopped(shared) {
+            return None;
+        }
+        if self.yielded && shared.has_after.load(Ordering::Acquire) {
+            return None;
+        }
+        self.yielded = false;
+        if !shared.engine.has_any() {
+            // Who sets the breaker from now on wakes whoever is registered.
+            self.waited = shared.engine.waits(&self.registration, cx?.waker());
+            return self.waited.then_some(Poll::Pending);
+        }
+        let taken = self.taken.wrapping_add(1);
+        if COOP && taken.is_multiple_of(DEAR) {
+            return None;
+        }
+        let item = match cx {
+            Some(cx) if COOP && self.waited => shared.engine.pop_item_and_wait(&mut self.registration, cx.waker()),
+            _ => shared.engine.pop_item(),
+        }?;
+        self.taken = taken;
+        self.waited = false;
+        self.yielded = true;
+        Some(Poll::Ready(Some(item)))
+    }
+
+    #[inline(never)]
+    fn poll_with_care<T, const COOP: bool>(
+        &mut self,
+        shared: &Shared<T>,
+        mut cx: Option<&mut Context<'_>>,
+    ) -> Poll<Option<T>> {
         if std::mem::take(&mut self.yielded) && shared.has_after.load(Ordering::Acquire) {
             shared.run_after_yielded();
         }
@@ -207,22 +252,16 @@ impl Consumer {
                 return self.end(shared);
             }
             if shared.engine.has_any() {
-                let pays = COOP && self.has_to_pay();
-                if COOP
-                    && std::mem::take(&mut self.waited)
-                    && !pays
-                    && self.left.is_none()
-                    && let Some(cx) = &cx
-                    && let Some(item) = shared.engine.pop_item_and_wait(&mut self.registration, cx.waker())
-                {
-                    self.yielded = true;
-                    return Poll::Ready(Some(item));
-                }
                 let share = match &mut cx {
-                    Some(cx) if pays => Some(ready!(self.pay(cx))),
+                    Some(cx) if COOP && self.has_to_pay() => Some(ready!(self.pay(cx))),
                     _ => None,
                 };
-                let item = shared.engine.pop_item();
+                let item = match &cx {
+                    Some(cx) if COOP && std::mem::take(&mut self.waited) && self.left.is_none() => {
+                        shared.engine.pop_item_and_wait(&mut self.registration, cx.waker())
+                    }
+                    _ => shared.engine.pop_item(),
+                };
                 let instruction = if item.is_none() { shared.engine.pop_instruction() } else { None };
                 if item.is_some() || instruction.is_some() {
                     if let Some(share) = share {
@@ -300,13 +339,13 @@ impl Consumer {
         }
         match self.left {
             Some(left) => left == 0,
-            None => {
-                if !shared.ctx().is_done() && shared.breaker.times_set() == self.breaks {
-                    return false;
-                }
-                self.notice_end(shared)
-            }
+            None => self.is_stopped(shared) && self.notice_end(shared),
         }
+    }
+
+    #[inline]
+    fn is_stopped<T>(&self, shared: &Shared<T>) -> bool {
+        shared.ctx().is_done() || shared.breaker.times_set() != self.breaks
     }
 
     #[cold]

@@ -69,8 +69,8 @@ impl<T> QueueStream<T> {
     /// # Cancel safety
     ///
     /// A dropped wait takes no item.
-    pub async fn next(&mut self) -> Option<T> {
-        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    pub fn next(&mut self) -> impl Future<Output = Option<T>> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx))
     }
 }
 

@@ -9,9 +9,11 @@ use crate::queue::{Consumer, Shared};
 
 use super::park::block_on;
 
-/// How often a consumer looks again before it sleeps: at first at once, then after giving way to other threads. Being
-/// woken costs a thread more than all of that.
+/// How often a consumer looks again before it sleeps: at first after a pause that doubles, then after giving way to
+/// other threads. Being woken costs a thread more than all of that. The first pause is long enough for a busy producer to
+/// leave several items: two threads that hand over one at a time are slowed down by the cache lines that they share.
 const SPINS: u32 = 6;
+const FIRST_PAUSE: u32 = 16;
 const YIELDS: u32 = 4;
 
 /// The items of a [`SyncQueue`](super::SyncQueue), as they come: an iterator that blocks its thread while there is
@@ -76,7 +78,7 @@ impl<T> SyncIter<T> {
     fn wait_for_next(&mut self) -> Option<T> {
         for round in 0..SPINS + YIELDS {
             if round < SPINS {
-                for _ in 0..16 << round {
+                for _ in 0..FIRST_PAUSE << round {
                     std::hint::spin_loop();
                 }
             } else {
