@@ -1,0 +1,117 @@
+//! What holders keep, show and report when they are stopped, dropped, and looked at from outside.
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod reports;
+
+use std::collections::HashSet;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
+
+use machinery::{Ctx, TaskHolder, task_holder};
+use reports::Reports;
+
+/// Reliability 16, for the value.
+#[tokio::test]
+async fn scenario_16_the_end_of_a_holder_dropped_at_any_await_aborts_what_is_left_and_says_so() {
+    for polls in 0..4 {
+        for stop in [false, true] {
+            let reports = Reports::default();
+            let root = reports.root();
+            let living = Arc::new(());
+            let tasks = TaskHolder::builder(&root).name("tasks").collect_all().build();
+            let mine = Arc::clone(&living);
+            let deaf = tasks.add_with("deaf", |_| async move {
+                pending::<()>().await;
+                drop(mine);
+            });
+            tasks.add("failing", async { Err::<(), _>("no route") });
+            tokio::task::yield_now().await;
+            let mut ending: Pin<Box<dyn Future<Output = _>>> =
+                if stop { Box::pin(tasks.stop()) } else { Box::pin(tasks.finish()) };
+            for _ in 0..polls {
+                assert!(ending.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                tokio::task::yield_now().await;
+            }
+            drop(ending);
+            root.close().await;
+            assert_eq!(Arc::strong_count(&living), 1, "after {polls} polls");
+            assert!(deaf.await.unwrap_err().is_cancelled());
+            let told = reports.all();
+            assert_eq!(told.len(), 2, "{told:?}");
+            assert!(told[0].contains("a holder was dropped with 1 task running: `deaf`"), "{told:?}");
+            assert_eq!(told[1], "root-->tasks failing: a task failed: no route");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_speaks_of_another_context_is_kept_when_the_holder_is_stopped() {
+    let reports = Reports::default();
+    let root = reports.root();
+    let database = Ctx::beginning("database");
+    let failures = TaskHolder::builder(&root)
+        .collect_all()
+        .scope(async |tasks| {
+            let stopped = tasks.ctx().clone();
+            tasks.add_with("query", |ctx| async move {
+                ctx.done().await;
+                database.set_exception("disk full");
+                database.run(pending::<()>()).await
+            });
+            tasks.add_with("other", |ctx| async move { stopped.run(pending::<()>()).await.map(|()| drop(ctx)) });
+            tokio::task::yield_now().await;
+            root.cancel();
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(failures.tasks().map(|task| task.name().as_str()).collect::<Vec<_>>(), ["query"]);
+    assert!(failures.first().unwrap().to_string().contains("disk full"));
+    assert!(failures.completion().is_some());
+}
+
+#[tokio::test]
+async fn an_error_that_only_says_that_its_context_completed_is_a_cancellation() {
+    let reports = Reports::default();
+    let root = reports.root();
+    task_holder(&root, async |tasks| {
+        tasks.add_with("run", |ctx| async move { ctx.run(pending::<()>()).await });
+        tasks.add_with(
+            "limited",
+            |ctx| async move { machinery::async_with_timeout(&ctx, "work", pending::<()>()).await },
+        );
+        tokio::task::yield_now().await;
+        root.set_exception("disk full");
+    })
+    .await;
+    assert_eq!(reports.all(), Vec::<String>::new());
+}
+
+/// Reliability 37, for tasks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scenario_37_snapshots_while_tasks_come_and_go_have_each_at_most_once() {
+    let root = Ctx::beginning("root");
+    let tasks = TaskHolder::new(&root);
+    let (handle, over) = (tasks.handle(), Arc::new(AtomicBool::new(false)));
+    let until = Arc::clone(&over);
+    let looking = tokio::task::spawn_blocking(move || {
+        let mut looks = 0;
+        while looks < 1_000 || !until.load(Ordering::SeqCst) {
+            let held = handle.held();
+            let names: HashSet<&str> = held.iter().map(|task| task.name().as_str()).collect();
+            assert_eq!(names.len(), held.len());
+            looks += 1;
+        }
+    });
+    for n in 0..10_000 {
+        tasks.add(format!("task {n}"), tokio::task::yield_now());
+        if n % 100 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    tasks.finish().await;
+    over.store(true, Ordering::SeqCst);
+    looking.await.unwrap();
+}
