@@ -12,6 +12,7 @@ mod notify;
 mod options;
 mod protocols;
 mod sweep;
+mod tree;
 pub(crate) mod wakers;
 
 use std::any::TypeId;
@@ -30,6 +31,7 @@ pub use completion::{Completion, CompletionKind};
 pub use done::{Completed, Completing, Done, Drained, Run};
 pub use guard::{Canceller, Close, CtxGuard};
 pub use options::CtxOptions;
+pub use tree::Tree;
 
 use family::NodeRef;
 use options::Above;
@@ -93,6 +95,9 @@ impl Ctx {
     }
 
     /// Makes a child, which completes when its guard is dropped, or when this context completes.
+    ///
+    /// The guard has to be kept for as long as the child is to live: `ctx.child("x").ctx()` is a handle to a context that
+    /// is cancelled at the end of the statement. [`hand_over`](CtxGuard::hand_over) is for a child that nobody keeps.
     ///
     /// Below a context that is done, the child is done from the start.
     ///
@@ -388,35 +393,6 @@ impl Eq for Ctx {}
 impl Hash for Ctx {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.address().hash(state);
-    }
-}
-
-/// The contexts from the root to here with the state of each, so that it can be seen at which level it stopped.
-impl fmt::Display for Ctx {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line: Vec<&NodeRef> = std::iter::successors(Some(&self.0), |node| node.parent.as_ref()).collect();
-        // To look for the cause from each level anew would take the square of the depth.
-        let mut ended = None;
-        for (depth, node) in line.iter().rev().enumerate() {
-            ended = match ended {
-                _ if !node.is_done() => None,
-                Some(above) if !node.is_settled_by_itself() => Some(above),
-                _ => node.completion().map(|completion| completion.kind()),
-            };
-            if depth > 0 {
-                f.write_str("-->")?;
-                if let Some(prefix) = node.prefix() {
-                    write!(f, "[{prefix}]-->")?;
-                }
-            }
-            write!(f, "{}(", node.name)?;
-            match ended {
-                Some(kind) => fmt::Display::fmt(&kind, f)?,
-                None => f.write_str("pending")?,
-            }
-            f.write_str(")")?;
-        }
-        Ok(())
     }
 }
 

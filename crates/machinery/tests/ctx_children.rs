@@ -185,3 +185,74 @@ fn a_value_whose_drop_uses_the_tree_may_do_so() {
     root.cancel();
     assert!(root.is_done());
 }
+
+#[test]
+fn the_children_are_those_that_are_pending_in_the_order_in_which_they_were_made() {
+    let root = Ctx::beginning("app");
+    assert!(root.children().is_empty());
+    let (a, b) = (root.child("a"), root.child("b"));
+    let c = root.child("c").hand_over();
+    let (outside, apart) = (Ctx::beginning("outside"), root.detached("apart"));
+    let linked = outside.linked("linked", [&*root]);
+    assert_eq!(root.children(), [a.ctx(), b.ctx(), c.clone(), linked.ctx()]);
+    assert_eq!(outside.children(), [linked.ctx()]);
+
+    let gone = b.ctx();
+    drop(b);
+    linked.cancel();
+    assert_eq!(root.children(), [a.ctx(), c.clone()]);
+    drop(gone);
+
+    root.cancel();
+    assert!(root.children().is_empty());
+    drop(apart);
+}
+
+#[test]
+fn a_tree_shows_every_pending_context_indented_with_its_prefix_and_on_demand_its_line() {
+    let root = Ctx::beginning("app");
+    let server = root.child_with("server", CtxOptions::new().prefix("http")).unwrap();
+    let request = server.child("request");
+    let other = root.child("other");
+    let tree = root.tree();
+    assert_eq!(tree.to_string(), "app(pending)\n  [http]-->server(pending)\n    request(pending)\n  other(pending)\n");
+    assert_eq!(server.tree().to_string(), "[http]-->server(pending)\n  request(pending)\n");
+
+    let last = format!("{tree:#}").lines().last().unwrap().to_owned();
+    assert_eq!(last, format!("  other(pending) from {}", other.location()));
+    assert_eq!(tree.iter().map(|(depth, _)| depth).collect::<Vec<_>>(), [0, 1, 2, 1]);
+    root.cancel();
+    assert_eq!(root.tree().to_string(), "app(cancelled)\n");
+    drop(request);
+}
+
+#[test]
+fn a_tree_of_any_depth_is_shown_without_recursion() {
+    let root = Ctx::beginning("app");
+    let mut deepest = root.ctx();
+    for _ in 0..20_000 {
+        deepest = deepest.child("below").hand_over();
+    }
+    assert_eq!(root.tree().iter().last().map(|(depth, ctx)| (depth, ctx.clone())), Some((20_000, deepest)));
+}
+
+#[test]
+fn children_are_listed_while_others_make_and_drop_them() {
+    let root = Ctx::beginning("app");
+    std::thread::scope(|scope| {
+        let busy: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..2_000 {
+                        let child = root.child("child");
+                        drop(child.child("grandchild"));
+                    }
+                })
+            })
+            .collect();
+        while busy.iter().any(|thread| !thread.is_finished()) {
+            assert!(root.tree().iter().all(|(depth, _)| depth <= 2));
+        }
+    });
+    assert!(root.children().is_empty());
+}

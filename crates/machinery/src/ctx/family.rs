@@ -225,6 +225,20 @@ pub(super) enum Family {
     Settled(Settlement),
 }
 
+impl Node {
+    /// The children that are pending.
+    pub(super) fn pending_kids(&self) -> Vec<NodeRef> {
+        let links = self.links.lock();
+        let kids = links.family.kids();
+        // SAFETY: the list is the node's own, whose lock is held. A sweep takes the list out before it unlinks anybody.
+        let mut kids: Vec<NodeRef> = kids.filter_map(|kid| unsafe { kid.upgrade() }).collect();
+        drop(links);
+        // Not under the lock, as a handle that is dropped may be the last by now, and its burial takes that lock.
+        kids.retain(|kid| !kid.is_done());
+        kids
+    }
+}
+
 /// Where a child stands among its parent's.
 pub(super) type Place = u32;
 

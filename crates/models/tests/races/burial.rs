@@ -214,3 +214,45 @@ fn a_forest_is_made_dropped_and_completed_by_three_threads() {
         }
     });
 }
+
+#[test]
+fn children_are_listed_while_they_are_dropped() {
+    model(|| {
+        let root = Ctx::beginning("root");
+        let (one, two) = (root.child("one"), root.child("two"));
+        let dropping = thread::spawn(move || {
+            drop(one);
+            drop(two);
+        });
+        assert!(root.children().len() <= 2);
+        dropping.join().expect("no panic");
+        assert!(root.children().is_empty());
+    });
+}
+
+#[test]
+fn children_are_listed_while_their_parent_completes() {
+    model(|| {
+        let root = Ctx::beginning("root");
+        let child = root.child("child");
+        let seen = root.ctx();
+        let listing = thread::spawn(move || seen.children());
+        root.cancel();
+        drop(child);
+        let listed = listing.join().expect("no panic");
+        assert!(listed.iter().all(Ctx::is_done));
+    });
+}
+
+#[test]
+fn children_are_listed_while_one_of_several_parents_completes() {
+    model(|| {
+        let (root, other) = (Ctx::beginning("root"), Ctx::beginning("other"));
+        let child = root.linked("child", [&*other]);
+        let completing = thread::spawn(move || drop(other));
+        drop(root.children());
+        drop(child);
+        completing.join().expect("no panic");
+        assert!(root.children().is_empty());
+    });
+}
