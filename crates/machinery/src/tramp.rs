@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 
 use crate::contain::contain;
-use crate::error::Chain;
+use crate::error::{Chain, PanicError};
 use crate::protocols::{FutureState, WithRepr};
 use crate::{Ctx, Name, SharedError};
 
@@ -42,7 +42,7 @@ use crate::{Ctx, Name, SharedError};
 /// server.cancel();
 ///
 /// let kept = server.tramp_as::<Kept>().unwrap();
-/// assert_eq!(*kept.0.lock().unwrap(), ["app-->server: a callback panicked: panicked: a mistake"]);
+/// assert_eq!(*kept.0.lock().unwrap(), ["app-->server: a callback panicked: a mistake"]);
 /// # Ok(())
 /// # }
 /// ```
@@ -204,7 +204,7 @@ pub(crate) fn report_somewhere(ctx: Option<&Ctx>, what: &str, name: &Name, error
         Some(ctx) => Report::new(ctx, what).task(name).error(error).send(),
         None => {
             // What the user's error displays may panic, and so may a subscriber.
-            let _ = contain(|| tracing::error!(task = name.as_str(), "{what}: {}", Chain(&**error)));
+            let _ = contain(|| tracing::error!(task = name.as_str(), "{}", Said(what, error)));
         }
     }
 }
@@ -322,8 +322,22 @@ impl<'a> Report<'a> {
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.error {
-            Some(error) => write!(f, "{}: {}", self.what, Chain(&**error)),
+            Some(error) => fmt::Display::fmt(&Said(self.what, error), f),
             None => f.write_str(self.what),
+        }
+    }
+}
+
+/// What happened, and the error.
+struct Said<'a>(&'a str, &'a SharedError);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(what, error) = self;
+        // The error of a panic says itself that it is one.
+        match what.strip_suffix(" panicked").filter(|_| error.is::<PanicError>()) {
+            Some(who) => write!(f, "{who} {error}"),
+            None => write!(f, "{what}: {}", Chain(&***error)),
         }
     }
 }

@@ -178,7 +178,7 @@ fn a_panic_is_reported_with_its_message_and_stops_no_other() {
     log.on(&root, "root");
     assert!(root.cancel());
     assert_eq!(log.read(), ["root", "before", "after"]);
-    assert_eq!(kept.reports(), ["root-->child/-: a callback panicked: panicked: a mistake of 7"]);
+    assert_eq!(kept.reports(), ["root-->child/-: a callback panicked: a mistake of 7"]);
     child.add_done_callback(|_| panic!("late"));
     assert_eq!(kept.reports().len(), 2);
 }

@@ -236,10 +236,7 @@ async fn by_default_a_failing_task_is_reported_and_its_siblings_go_on() {
     assert!(went_on.load(Ordering::SeqCst));
     assert_eq!(
         reports.all(),
-        [
-            "root-->task_holder bad: a task failed: no route",
-            "root-->task_holder worse: a task panicked: panicked: a mistake",
-        ]
+        ["root-->task_holder bad: a task failed: no route", "root-->task_holder worse: a task panicked: a mistake",]
     );
 }
 

@@ -137,10 +137,7 @@ async fn a_failing_task_is_reported_and_stops_no_other() {
     assert_eq!(good.await.unwrap(), 7);
     assert_eq!(
         reports.all(),
-        [
-            "root-->task_holder bad: a task failed: no route",
-            "root-->task_holder worse: a task panicked: panicked: a mistake",
-        ]
+        ["root-->task_holder bad: a task failed: no route", "root-->task_holder worse: a task panicked: a mistake",]
     );
 }
 

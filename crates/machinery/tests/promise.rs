@@ -300,10 +300,7 @@ fn scenario_13_a_callback_that_panics_is_reported_and_the_others_run() {
     assert_eq!(ran.load(Ordering::SeqCst), 4);
     assert_eq!(
         kept.reports(),
-        [
-            "root/answer: a callback panicked: panicked: callback 1 panics",
-            "root/answer: a callback panicked: panicked: callback 3 panics",
-        ]
+        ["root/answer: a callback panicked: callback 1 panics", "root/answer: a callback panicked: callback 3 panics",]
     );
 }
 

@@ -650,11 +650,8 @@ fn scenario_13_an_instruction_or_function_that_panics_is_reported_and_the_consum
     queue.append(2);
     assert_eq!(drain(&mut queue.stream()), [1, 2]);
     assert_eq!(after.load(Ordering::Relaxed), 2);
-    let between = "app-->jobs: a function between the items of a queue panicked: panicked: another mistake";
-    assert_eq!(
-        kept.reports(),
-        ["app-->jobs: an instruction of a queue panicked: panicked: a mistake", between, between]
-    );
+    let between = "app-->jobs: a function between the items of a queue panicked: another mistake";
+    assert_eq!(kept.reports(), ["app-->jobs: an instruction of a queue panicked: a mistake", between, between]);
 }
 
 #[test]
