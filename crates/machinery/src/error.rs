@@ -106,6 +106,11 @@ pub(crate) fn share<E: Into<Box<dyn Error + Send + Sync>>>(error: E) -> SharedEr
     }
 }
 
+/// The kind of an `io::Error`, whatever the error says otherwise.
+pub(crate) fn io_kind(error: &SharedError) -> std::io::ErrorKind {
+    error.downcast_ref::<std::io::Error>().map_or(std::io::ErrorKind::Other, std::io::Error::kind)
+}
+
 /// The name of an error's type without its path, where the type says something.
 pub(crate) fn kind_of<E>() -> Option<&'static str> {
     let full = std::any::type_name::<E>();

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 /// The name of a context, a task, a queue or a source.
 ///
-/// A `&'static str` costs no allocation, and a clone never does. Any characters are allowed.
+/// A `&'static str` costs no allocation, and a clone never does. Any characters are allowed. Whatever takes a name takes
+/// `impl Into<Name>`: a literal, a `String` or a reference to one, an `Arc<str>`; a `&str` that is not `'static` is given
+/// as `text.to_owned()`. Names compare, order and hash as their text does, so that a map with names for keys is asked
+/// with a `&str`.
 ///
 /// # Examples
 ///
@@ -16,6 +19,10 @@ use std::sync::Arc;
 /// let made = Name::from(format!("poller-{}", 7));
 /// assert_eq!(fixed.as_str(), "poller");
 /// assert_eq!(made, "poller-7");
+/// assert!(fixed < made);
+///
+/// let started = std::collections::HashMap::from([(made, 3)]);
+/// assert_eq!(started.get("poller-7"), Some(&3));
 /// ```
 #[derive(Clone)]
 pub struct Name(Repr);
@@ -77,6 +84,24 @@ impl From<&Name> for Name {
     }
 }
 
+impl From<Arc<str>> for Name {
+    fn from(text: Arc<str>) -> Self {
+        Box::<str>::from(&*text).into()
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.as_str().to_owned()
+    }
+}
+
+impl std::borrow::Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
 impl AsRef<str> for Name {
     fn as_ref(&self) -> &str {
         self.as_str()
@@ -111,9 +136,29 @@ impl<T: AsRef<str> + ?Sized> PartialEq<T> for Name {
 
 impl Eq for Name {}
 
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
 impl std::hash::Hash for Name {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Name {
+    /// The text.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

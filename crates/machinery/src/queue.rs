@@ -58,7 +58,7 @@ mod stream;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Ctx, Event, Name};
+use crate::{Ctx, Event, Name, SyncQueue};
 
 pub use ensure::{EnsuredQueue, EnsuringBuilder, Refused, downcast};
 pub use limited::LimitedQueue;
@@ -262,6 +262,35 @@ impl<T> Queue<T> {
     #[must_use]
     pub fn capacity(&self) -> Option<usize> {
         self.shared.engine.capacity()
+    }
+
+    /// The same queue for threads: what blocks there waits here, so that one side may be threads and the other tasks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use machinery::{Ctx, queue};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let root = Ctx::beginning("app");
+    /// let lines = queue(&root).capacity(2).build();
+    /// let reader = lines.for_threads();
+    /// let thread = std::thread::spawn(move || (0..10).try_for_each(|n| reader.append_wait(n))); // blocks where it is full
+    ///
+    /// let mut items = lines.stream();
+    /// for n in 0..10 {
+    ///     assert_eq!(items.next().await, Some(n));
+    /// }
+    /// assert!(thread.join().unwrap().is_ok());
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn for_threads(&self) -> SyncQueue<T> {
+        SyncQueue::sharing(&self.shared)
+    }
+
+    pub(crate) fn sharing(shared: &Arc<Shared<T>>) -> Self {
+        Self { shared: Arc::clone(shared) }
     }
 
     /// The queue's own context, a child of the one that it was made on.

@@ -33,7 +33,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::queue::{AppendError, AppendWait, LimitedQueue, Options, Remaining, Shared, TryAppendError};
-use crate::{Ctx, Event, Name};
+use crate::{Ctx, Event, Name, Queue};
 
 pub use ensure::{EnsuredSyncQueue, EnsuringSyncBuilder};
 pub use iter::SyncIter;
@@ -190,6 +190,35 @@ impl<T> SyncQueue<T> {
     #[must_use]
     pub fn capacity(&self) -> Option<usize> {
         self.shared.engine.capacity()
+    }
+
+    /// The same queue for tasks: what blocks here waits there, so that one side may be threads and the other tasks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use machinery::{Ctx, sync_queue};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let root = Ctx::beginning("app");
+    /// let frames = sync_queue(&root).capacity(2).build();
+    /// let items = frames.iter();
+    /// let encoder = std::thread::spawn(move || items.take(10).sum::<u32>());
+    ///
+    /// let camera = frames.for_tasks();
+    /// for n in 0..10 {
+    ///     camera.append_wait(n).await.unwrap(); // holds up no other task
+    /// }
+    /// assert_eq!(encoder.join().unwrap(), 45);
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn for_tasks(&self) -> Queue<T> {
+        Queue::sharing(&self.shared)
+    }
+
+    pub(crate) fn sharing(shared: &Arc<Shared<T>>) -> Self {
+        Self { shared: Arc::clone(shared) }
     }
 
     /// The queue's own context, a child of the one that it was made on.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -333,6 +334,24 @@ impl fmt::Debug for Completion {
 impl Error for Completion {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.error().map(|error| &**error as &(dyn Error + 'static))
+    }
+}
+
+impl Completion {
+    pub(crate) fn io_kind(&self) -> io::ErrorKind {
+        match self.kind() {
+            CompletionKind::DeadlinePassed => io::ErrorKind::TimedOut,
+            CompletionKind::Failed => self.error().map_or(io::ErrorKind::Other, crate::error::io_kind),
+            CompletionKind::Cancelled => io::ErrorKind::Other,
+        }
+    }
+}
+
+/// So that `ctx.run(stream.read(&mut buffer)).await??` fits into functions of `io::Result`: of the kind `TimedOut` for a
+/// deadline, and of the error's own kind where the context failed with an `io::Error`.
+impl From<Completion> for io::Error {
+    fn from(completion: Completion) -> Self {
+        Self::new(completion.io_kind(), completion)
     }
 }
 

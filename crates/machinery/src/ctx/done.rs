@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -10,7 +11,7 @@ use pin_project_lite::pin_project;
 use super::family::NodeRef;
 use super::node::Links;
 use super::wakers::{WaiterKey, WakerSet};
-use super::{Completion, Ctx};
+use super::{Completion, Ctx, CtxGuard};
 
 /// Waits for a context to complete, and gives the record of its completion.
 ///
@@ -334,6 +335,15 @@ impl<'a> IntoFuture for &'a Ctx {
 
     fn into_future(self) -> Completing<'a> {
         Completing { ctx: self, place: None }
+    }
+}
+
+impl<'a> IntoFuture for &'a CtxGuard {
+    type Output = Completion;
+    type IntoFuture = Completing<'a>;
+
+    fn into_future(self) -> Completing<'a> {
+        self.deref().into_future()
     }
 }
 

@@ -258,6 +258,15 @@ impl<'a> IntoIterator for &'a Failures {
     }
 }
 
+impl IntoIterator for Failures {
+    type Item = TaskError;
+    type IntoIter = std::vec::IntoIter<TaskError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.into_tasks().into_iter()
+    }
+}
+
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { path, tasks, body, completion } = &*self.0;

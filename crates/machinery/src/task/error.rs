@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -107,6 +108,31 @@ impl TaskError {
         matches!(self.0.why, Why::Cancelled(Cut::Refused(_)))
     }
 
+    /// Whether the task was stopped where it awaited, before it could end by itself: its grace was over, its holder was
+    /// dropped, or the runtime shut down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use machinery::{Ctx, TaskHolder};
+    /// use std::time::Duration;
+    ///
+    /// let root = Ctx::beginning("app");
+    /// let tasks = TaskHolder::builder(&root).grace(Duration::from_secs(5)).build();
+    /// let deaf = tasks.add_with("deaf", |_ctx| std::future::pending::<()>());
+    /// let good = tasks.add_with("good", |ctx| async move { drop(ctx.done().await) });
+    /// tasks.stop().await;
+    /// assert!(deaf.error().unwrap().is_aborted());
+    /// assert!(good.error().is_none());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn is_aborted(&self) -> bool {
+        matches!(self.0.why, Why::Cancelled(Cut::Grace | Cut::HolderDropped | Cut::Shutdown))
+    }
+
     /// The error that the task failed with, or its panic as one; `None` for a task that was cancelled.
     #[must_use]
     pub fn error(&self) -> Option<&SharedError> {
@@ -194,5 +220,13 @@ impl Error for TaskError {
             Why::Cancelled(Cut::Refused(reason)) => Some(&**reason),
             Why::Cancelled(_) => None,
         }
+    }
+}
+
+/// With the kind of the `io::Error` that the task failed with, if it was one.
+impl From<TaskError> for io::Error {
+    fn from(error: TaskError) -> Self {
+        let kind = error.error().map_or(io::ErrorKind::Other, crate::error::io_kind);
+        Self::new(kind, error)
     }
 }

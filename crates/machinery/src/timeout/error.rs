@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use crate::task::Failure;
@@ -129,5 +130,19 @@ impl Error for TimeoutError {
             Why::Completed(completion) => Some(completion),
             Why::NoRuntime(error) => Some(error),
         }
+    }
+}
+
+/// `TimedOut` for a timeout and for a deadline that has passed; otherwise the kind of the work's own `io::Error`, if it
+/// was one.
+impl From<TimeoutError> for io::Error {
+    fn from(error: TimeoutError) -> Self {
+        let kind = match &error.0.why {
+            Why::Timeout(_) | Why::Supplied(_) => io::ErrorKind::TimedOut,
+            Why::Completed(completion) => completion.io_kind(),
+            Why::Failed(failure) => crate::error::io_kind(failure.error()),
+            Why::NoRuntime(_) => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
     }
 }
