@@ -97,6 +97,9 @@ impl Tasks {
     /// The task that is returned stands for it here: it is waited for, and when it has to stop the original is
     /// cancelled (a `JoinHandle` aborted) and waited for. A `Task` stays in its own holder as well: a failure that is
     /// reported or collected there is not reported here once more. Where this holder does not take it, it is cancelled.
+    ///
+    /// This is how work that blocks gets into a holder: `tasks.add_task("parse", tokio::task::spawn_blocking(parse))`. It
+    /// cannot be stopped once it runs, so that the holder waits for its end.
     #[track_caller]
     pub fn add_task<A: Adopt>(&self, name: impl Into<Name>, task: A) -> Task<A::Value> {
         self.task(name).adopt(task)
