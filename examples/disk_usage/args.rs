@@ -11,8 +11,8 @@ use clap::Parser;
 /// names counts once; symbolic links are not followed.
 #[derive(Debug, Parser)]
 #[command(name = "disk_usage", version)]
-#[command(after_help = "Exit status: 0 if all was read, 1 if something could not be read, 2 if the command line \
-                        was wrong, 130 if it was stopped by Ctrl-C (what had been counted by then is shown).")]
+#[command(after_help = "Exit status: 0 if all was read, 1 if something could not be read or the report not \
+                        written, 2 if the command line was wrong, 130 if it was stopped by Ctrl-C (what had been counted by then is shown).")]
 pub(crate) struct Args {
     /// What to count; one that lies within an earlier one is counted there
     #[arg(value_name = "PATH", default_value = ".")]

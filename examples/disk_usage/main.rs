@@ -22,7 +22,7 @@ mod tally;
 mod text;
 mod walk;
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -35,6 +35,8 @@ use crate::report::Report;
 
 /// Something could not be read.
 const INCOMPLETE: u8 = 1;
+/// The report was not written in full.
+const UNWRITTEN: u8 = 1;
 /// Stopped by Ctrl-C, as shells see it.
 const INTERRUPTED: u8 = 130;
 
@@ -66,10 +68,16 @@ async fn run(args: &Args) -> u8 {
         }
         let report = count::all(&root, args, &progress).await;
         progress.clear();
-        // Nobody may be left to read it, as in `disk_usage | head`.
-        let _ = show(args, &report);
+        let shown = show(args, &report);
         listening.cancel();
-        status(&report)
+        match shown {
+            // Nobody is left to read it, as in `disk_usage | head`.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                eprintln!("disk_usage: cannot write: {error}");
+                UNWRITTEN
+            }
+            _ => status(&report),
+        }
     })
     .await
 }

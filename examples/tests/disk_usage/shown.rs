@@ -80,3 +80,18 @@ fn a_wrong_command_line_is_told_apart_by_its_status() {
         assert!(output.stdout.is_empty() && !output.stderr.is_empty());
     }
 }
+
+#[test]
+fn a_report_that_cannot_be_written_is_a_failure_and_one_that_nobody_reads_is_not() {
+    let tree = ranked();
+    let run =
+        |out: std::fs::File| Command::new(program()).arg(tree.path()).stdout(out).output().expect("the program runs");
+    let output = run(std::fs::File::options().write(true).open("/dev/full").expect("a device"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write: "));
+
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = run(std::os::fd::OwnedFd::from(writer).into());
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &[][..]));
+}
