@@ -212,7 +212,7 @@ async fn a_body_that_panics_outside_its_poll_has_the_tasks_cleaned_up_as_well() 
         assert_eq!(panic.downcast_ref::<&str>(), Some(&expected));
         assert!(cleaned.load(Ordering::SeqCst), "{expected}");
         // Of two panics the first goes on.
-        let second = "root-->task_holder: the drop of the body of a scope panicked: panicked: dropped";
+        let second = "root-->task_holder: the drop of the body of a scope panicked: dropped";
         assert_eq!(reports.all(), if polled { vec![second] } else { vec![] });
     }
 }
@@ -725,7 +725,7 @@ async fn the_failure_of_a_task_that_is_taken_over_is_reported_once() {
         tokio::task::yield_now().await;
     }
     drop(taken);
-    assert_eq!(reports.take(), ["root-->task_holder panics: a task panicked: panicked: a mistake"]);
+    assert_eq!(reports.take(), ["root-->task_holder panics: a task panicked: a mistake"]);
 
     let collecting = TaskHolder::builder(&root).collect_all().build();
     collecting.add_task("taken", first.add("loud", fails()));
