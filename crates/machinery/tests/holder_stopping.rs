@@ -1,5 +1,4 @@
 //! What holders keep, show and report when they are stopped, dropped, and looked at from outside.
-#![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod reports;
 
