@@ -28,13 +28,18 @@ impl<T> Slab<T> {
         self.len() == 0
     }
 
+    /// The key that the next value gets. Panics when there is none left.
+    pub(crate) fn next_key(&self) -> u32 {
+        self.free.last().copied().unwrap_or_else(|| u32::try_from(self.slots.len()).expect("fewer than 2^32 members"))
+    }
+
     /// Panics when more than `u32::MAX` values live at once.
     pub(crate) fn insert(&mut self, value: T) -> u32 {
         if let Some(key) = self.free.pop() {
             self.slots[key as usize] = Some(value);
             key
         } else {
-            let key = u32::try_from(self.slots.len()).expect("fewer than 2^32 members");
+            let key = self.next_key();
             self.slots.push(Some(value));
             key
         }

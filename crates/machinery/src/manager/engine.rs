@@ -252,7 +252,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             let Some(source) = self.fresh.pop_front() else { return Turn::Nothing };
             if self.waiting.is_empty() && shared.open.take_inline() {
                 // This is its turn already.
-                let link = self.open(shared, Fresh::InTurn(source));
+                let link = self.enter(source);
                 return self.source_turn(shared, link);
             }
             self.place_inline(shared, Fresh::InTurn(source), None);
@@ -503,12 +503,15 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     }
 
     fn open(&mut self, shared: &Arc<Shared<T, C>>, fresh: Fresh<T, C>) -> LinkRef {
-        let mut source = self.begin(shared, fresh);
+        let source = self.begin(shared, fresh);
+        self.enter(source)
+    }
+
+    /// Gives a source its place.
+    fn enter(&mut self, mut source: Owner<T, C>) -> LinkRef {
         let link = source.give();
-        let key = self.slots.insert(source);
-        if let Some(mut source) = opened::<T, C>(&link) {
-            source.key = key;
-        }
+        source.key = self.slots.next_key();
+        self.slots.insert(source);
         link
     }
 

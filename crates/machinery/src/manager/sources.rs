@@ -54,6 +54,7 @@ impl fmt::Display for QueueInput {
 /// The chain of sources that a result came from, nearest first.
 ///
 /// A clone is one reference count, however long the chain is, and all results of a source share one chain.
+/// It keeps nothing of a source that has ended but the memory that it lay in.
 ///
 /// # Examples
 ///
