@@ -69,10 +69,7 @@ impl Outbox {
         if !self.is_empty() {
             self.tell(origin);
         }
-        while let Some((origin, mut outbox)) = next_later() {
-            outbox.tell(&origin);
-        }
-        let _ = TELLING.try_with(|telling| telling.set(false));
+        tell_later();
     }
 
     /// Tells everybody of several completions, in their order, and after them whomever these cause to be told.
@@ -86,10 +83,7 @@ impl Outbox {
             all.for_each(|(origin, outbox)| outbox.send_later(&origin));
             outbox.tell(&first);
         }
-        while let Some((origin, mut outbox)) = next_later() {
-            outbox.tell(&origin);
-        }
-        let _ = TELLING.try_with(|telling| telling.set(false));
+        tell_later();
     }
 
     #[cold]
@@ -116,6 +110,27 @@ impl Outbox {
             contain(origin, "the drop of what a context held panicked", || drop(node));
         }
     }
+}
+
+/// Wakes the only one who waits, as [`Outbox::send`] does.
+#[inline]
+pub(super) fn tell_one(origin: &NodeRef, waker: Waker) {
+    if let Ok(true) = TELLING.try_with(|telling| telling.replace(true)) {
+        let wakers = Wakers { first: Some(waker), more: Vec::new() };
+        Outbox { wakers, ..Outbox::default() }.send_later(origin);
+        return;
+    }
+    contain(origin, "a waker panicked", || waker.wake());
+    tell_later();
+}
+
+/// Tells whomever those who were told have caused to be told.
+#[inline]
+fn tell_later() {
+    while let Some((origin, mut outbox)) = next_later() {
+        outbox.tell(&origin);
+    }
+    let _ = TELLING.try_with(|telling| telling.set(false));
 }
 
 fn next_later() -> Option<(NodeRef, Outbox)> {

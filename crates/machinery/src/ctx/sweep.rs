@@ -12,10 +12,12 @@
 
 #![expect(unsafe_code, reason = "follows the pointers of a parent's list under the parent's lock")]
 
+use std::task::Waker;
+
 use super::completion::{Cause, Settlement};
 use super::family::{Family, NodeRef};
 use super::node::{CLOSED, DONE, KIDS, Links, Node, OWN, UNLINKED, WATCHED};
-use super::notify::Outbox;
+use super::notify::{self, Outbox};
 use crate::sync::atomic::Ordering;
 use crate::sync::{BriefGuard, thread};
 use crate::time::Stamp;
@@ -33,10 +35,41 @@ enum Why {
 impl NodeRef {
     /// Completes this node, and answers whether this call was the one. Returns after the callbacks have run.
     pub(super) fn complete(&self, cause: Cause) -> bool {
+        if self.is_closed() {
+            return false;
+        }
+        let (at_high, at_low) = Stamp::now().halves();
+        let settlement = match self.settle_leaf(cause.settlement(at_high), at_low) {
+            Ok(waiter) => {
+                if let Some(waker) = waiter {
+                    notify::tell_one(self, waker);
+                }
+                return true;
+            }
+            Err(settlement) => settlement,
+        };
         let mut outbox = Outbox::default();
-        let won = self.settle(cause, &mut outbox);
+        let won = self.settle_by(Why::Own(settlement), at_low, &mut outbox);
         outbox.send(self);
         won
+    }
+
+    /// Settles a node that has nothing below and at most one waiter to tell, as most have; gives the settlement back
+    /// where there is more to it.
+    #[inline]
+    fn settle_leaf(&self, settlement: Settlement, at_low: u32) -> Result<Option<Waker>, Settlement> {
+        let mut links = self.links.lock();
+        if !links.family.is_empty() || links.watch.is_some() || !self.claim(CLOSED | OWN | DONE) {
+            return Err(settlement);
+        }
+        self.settled_at.store(at_low, Ordering::Relaxed);
+        // What was there had never had a child.
+        let family = std::mem::replace(&mut links.family, Family::Settled(settlement));
+        let waiter = links.waiter.take();
+        drop(links);
+        drop(family);
+        self.disarm();
+        Ok(waiter)
     }
 
     /// Claims and marks. The winner has to send the outbox.

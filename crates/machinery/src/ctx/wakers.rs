@@ -111,14 +111,14 @@ impl Woken {
             wake(waker);
         }
         if let Some(more) = more {
-            wake_many(more);
+            wake_many(*more);
         }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn wake_many(wakers: Box<Slab<Waker>>) {
+fn wake_many(wakers: Slab<Waker>) {
     wake_all(wakers.into_values());
 }
 
