@@ -26,7 +26,8 @@ use std::task::{Poll, Waker};
 use crate::contain::{wake, wake_all};
 use crate::ctx::wakers::{WaiterKey, WakerSet, Woken};
 use crate::sync::BriefMutex;
-use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use crate::sync::atomic::AtomicUsize;
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::backlog::{Backlog, Entry, Instruction};
 use super::line::{Line, Place};
@@ -37,8 +38,8 @@ struct Apart<T>(T);
 
 struct Arrivals<T> {
     inbox: BriefMutex<Inbox<T>>,
-    // Relaxed throughout, here and below: the locks order what matters, and who asks for a length without them gets
-    // one that was true at some time while it asked.
+    // Relaxed, here and below, as the locks order what matters, but for one thing: who asks for a length without
+    // them must not see an entry leave that it has not seen arrive, so `left` is published by a release.
     arrived: AtomicUsize,
     rounds: AtomicUsize,
 }
@@ -163,7 +164,7 @@ impl<T> Engine<T> {
     /// How many entries there are, late ones included.
     pub(crate) fn len(&self) -> usize {
         // In this order an entry that moves meanwhile is counted rather than missed.
-        let left = self.departures.0.left.load(Relaxed);
+        let left = self.departures.0.left.load(Acquire);
         self.arrivals.0.arrived.load(Relaxed).wrapping_sub(left)
     }
 
@@ -528,5 +529,5 @@ impl<T> Engine<T> {
 /// Adds to a counter of which the caller holds the lock.
 #[inline]
 fn add(counter: &AtomicUsize, by: usize) {
-    counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
+    counter.store(counter.load(Relaxed).wrapping_add(by), Release);
 }

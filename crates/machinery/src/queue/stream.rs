@@ -69,6 +69,7 @@ impl<T> QueueStream<T> {
     /// # Cancel safety
     ///
     /// A dropped wait takes no item.
+    #[expect(clippy::should_implement_trait, reason = "it is the name that streams have for it")]
     pub fn next(&mut self) -> impl Future<Output = Option<T>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx))
     }
