@@ -53,8 +53,8 @@
 mod builder;
 mod core;
 mod errors;
+mod frame;
 mod left;
-mod slot;
 mod stop;
 mod yielder;
 
@@ -338,8 +338,7 @@ where
     pub async fn throw(&mut self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Result<Option<Y>, SharedError> {
         self.core.throw(share(error))?;
         match self.core.resumed().await {
-            Resumed::Item => Ok(self.core.take_item()),
-            Resumed::Last(item) => Ok(Some(item)),
+            Resumed::Item(item) | Resumed::Last(item) => Ok(Some(item)),
             Resumed::Ended(result) => result.map(|()| None),
         }
     }
@@ -375,19 +374,37 @@ where
 
     #[inline(always)]
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<E::Item<Y>>> {
-        match self.core.poll(cx) {
-            Poll::Ready(Resumed::Item) => Poll::Ready(self.core.take_item().map(E::item)),
-            Poll::Ready(over) => Poll::Ready(self.ended(over)),
+        if !self.core.is_ready() {
+            return self.poll_rarely(cx);
+        }
+        match self.core.go_on(cx) {
+            Poll::Ready(Some(item)) => Poll::Ready(Some(E::item(item))),
+            Poll::Ready(None) => Poll::Ready(self.over()),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Anything but a body that goes on from a yield.
+    #[inline(never)]
+    fn poll_rarely(&mut self, cx: &mut Context<'_>) -> Poll<Option<E::Item<Y>>> {
+        self.core.poll(cx).map(|resumed| match resumed {
+            Resumed::Item(item) => Some(E::item(item)),
+            over => self.ended(over),
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn over(&mut self) -> Option<E::Item<Y>> {
+        let over = self.core.over();
+        self.ended(over)
     }
 
     #[cold]
     #[inline(never)]
     fn ended(&mut self, resumed: Resumed<Y>) -> Option<E::Item<Y>> {
         let result = match resumed {
-            Resumed::Item => return self.core.take_item().map(E::item),
-            Resumed::Last(item) => return Some(E::item(item)),
+            Resumed::Item(item) | Resumed::Last(item) => return Some(E::item(item)),
             Resumed::Ended(result) => result,
         };
         match result.map_err(E::error) {

@@ -654,6 +654,45 @@ async fn a_yield_that_moves_to_another_task_gets_an_error_and_does_not_hang() {
 }
 
 #[tokio::test]
+async fn a_yielder_is_no_good_in_a_generator_inside_its_own() {
+    let mut outer = AsyncGenerator::new(|mut y: Yielder<u32>| async move {
+        let mut inner = AsyncGenerator::new(|mut inside: Yielder<bool>| async move {
+            let error = y.yield_(1).await.unwrap_err();
+            inside.yield_(kind(error.error()).is_misuse()).await.map(drop)
+        });
+        assert_eq!(inner.next().await, Some(true));
+        Ok(())
+    });
+    assert_eq!(outer.next().await, None);
+}
+
+#[tokio::test]
+async fn a_generator_goes_on_after_one_inside_it_has_panicked() {
+    let mut outer = AsyncGenerator::new(|mut y| async move {
+        for n in 1..=2 {
+            let mut inner = AsyncGenerator::<u32>::new(|_y| async { panic!("a mistake") });
+            assert!(AssertUnwindSafe(inner.next()).catch_unwind().await.is_err());
+            y.yield_(n).await?;
+        }
+        Ok(())
+    });
+    assert_eq!(outer.by_ref().collect::<Vec<_>>().await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_yield_that_is_polled_after_its_end_gives_none() {
+    let mut numbers = AsyncGenerator::new(|mut y| async move {
+        let mut yielded = y.yield_(1);
+        (&mut yielded).await?;
+        assert_eq!((&mut yielded).await?, None);
+        drop(yielded);
+        y.yield_(2).await?;
+        Ok(())
+    });
+    assert_eq!(numbers.by_ref().collect::<Vec<_>>().await, [1, 2]);
+}
+
+#[tokio::test]
 async fn a_yield_inside_something_that_polls_only_what_was_woken_goes_on() {
     let mut numbers = AsyncGenerator::new(|mut y| async move {
         let mut inside: FuturesUnordered<_> = [async move {

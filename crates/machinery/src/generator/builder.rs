@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::core::{Body, Bound, Core};
+use super::core::{Body, Bound, BoxedBody, Core};
 use super::errors::unwrapped;
-use super::slot::Link;
+use super::frame::{Id, Rare};
 use super::{AsyncGenerator, Thrown, Yielder};
 use crate::{Ctx, CtxGuard, Name, SharedError};
 
@@ -110,9 +110,9 @@ impl<S> GeneratorBuilder<S> {
         F: FnOnce(Yielder<Y, S>) -> Fut,
         Fut: Future<Output = Result<(), Thrown>> + Send + 'static,
     {
-        let link = Link::new();
-        let body = plain(body(Yielder::new(link.clone())));
-        AsyncGenerator::from_core(Core::new(link, body, None))
+        let id = Id::new();
+        let body = plain(id, body(Yielder::new(id)));
+        AsyncGenerator::from_core(Core::new(body, None))
     }
 
     /// Makes a generator that may end with any error; see [`AsyncGenerator::fallible`].
@@ -123,9 +123,9 @@ impl<S> GeneratorBuilder<S> {
         F: FnOnce(Yielder<Y, S>) -> Fut,
         Fut: Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        let link = Link::new();
-        let body = fallible(body(Yielder::new(link.clone())));
-        AsyncGenerator::from_core(Core::new(link, body, None))
+        let id = Id::new();
+        let body = fallible(id, body(Yielder::new(id)));
+        AsyncGenerator::from_core(Core::new(body, None))
     }
 }
 
@@ -144,9 +144,9 @@ impl<S> GeneratorBuilder<S, Place> {
         F: FnOnce(Ctx, Yielder<Y, S>) -> Fut,
         Fut: Future<Output = Result<(), Thrown>> + Send + 'static,
     {
-        let link = Link::new();
-        let body = plain(body(self.place.guard.ctx(), Yielder::new(link.clone())));
-        AsyncGenerator::from_core(Core::new(link, body, Some(self.place.bound())))
+        let id = Id::new();
+        let body = plain(id, body(self.place.guard.ctx(), Yielder::new(id)));
+        AsyncGenerator::from_core(Core::new(body, Some(self.place.bound())))
     }
 
     /// Makes a generator that may end with any error; see [`AsyncGenerator::fallible`].
@@ -157,9 +157,9 @@ impl<S> GeneratorBuilder<S, Place> {
         F: FnOnce(Ctx, Yielder<Y, S>) -> Fut,
         Fut: Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        let link = Link::new();
-        let body = fallible(body(self.place.guard.ctx(), Yielder::new(link.clone())));
-        AsyncGenerator::from_core(Core::new(link, body, Some(self.place.bound())))
+        let id = Id::new();
+        let body = fallible(id, body(self.place.guard.ctx(), Yielder::new(id)));
+        AsyncGenerator::from_core(Core::new(body, Some(self.place.bound())))
     }
 }
 
@@ -169,30 +169,46 @@ impl Place {
     }
 }
 
-fn plain(body: impl Future<Output = Result<(), Thrown>> + Send + 'static) -> Body {
-    Box::pin(Unwrapping { body, unwrap: Thrown::into_error })
+fn plain<Y, S>(id: Id<Y, S>, body: impl Future<Output = Result<(), Thrown>> + Send + 'static) -> BoxedBody<Y, S>
+where
+    Y: Send + 'static,
+    S: Send + 'static,
+{
+    Box::pin(Identified { body, unwrap: Thrown::into_error, id })
 }
 
-fn fallible(body: impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static) -> Body {
-    Box::pin(Unwrapping { body, unwrap: unwrapped })
+fn fallible<Y, S>(
+    id: Id<Y, S>,
+    body: impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static,
+) -> BoxedBody<Y, S>
+where
+    Y: Send + 'static,
+    S: Send + 'static,
+{
+    Box::pin(Identified { body, unwrap: unwrapped, id })
 }
 
 pin_project_lite::pin_project! {
-    /// A body whose error is taken out of its wrappings; it costs nothing where there is none.
-    struct Unwrapping<B, E> {
+    /// A body, the error that it ends with out of its wrappings.
+    struct Identified<B, E, Y, S> {
         #[pin]
         body: B,
         unwrap: fn(E) -> SharedError,
+        id: Id<Y, S>,
     }
 }
 
-impl<B: Future<Output = Result<(), E>>, E> Future for Unwrapping<B, E> {
-    type Output = Result<(), SharedError>;
-
+impl<B, E, Y, S> Body<Y, S> for Identified<B, E, Y, S>
+where
+    B: Future<Output = Result<(), E>> + Send,
+{
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn resume(self: Pin<&mut Self>, answered: bool, rare: &mut Rare<Y, S>, cx: &mut Context<'_>) -> Poll<Option<Y>> {
         let this = self.project();
-        this.body.poll(cx).map_err(this.unwrap)
+        let finish = |rare: &mut Rare<Y, S>, result: Result<(), E>, last| {
+            rare.finish(result.map_err(this.unwrap), last);
+        };
+        this.id.enter(answered, rare, cx, |cx| this.body.poll(cx), finish)
     }
 }
 

@@ -1,28 +1,104 @@
 //! What drives a body: resuming it, throwing into it, stopping it, and cutting it off.
 
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Thrown;
 use super::errors::Kind;
-use super::slot::{ANSWERED, Answer, ELSEWHERE, Entered, Link, Slot};
+use super::frame::{ANSWERED, Answer, ELSEWHERE, ENDED, GONE, INSIDE, Rare, WATCHED};
 use crate::alarm::Alarm;
 use crate::ctx::{Busy, Done};
 use crate::tramp::Report;
 use crate::{Ctx, CtxGuard, SharedError, time};
 
-/// A body whose error is out of its wrappings.
-pub(super) type Body = Pin<Box<dyn Future<Output = Result<(), SharedError>> + Send>>;
+/// A body that knows the generator's id.
+pub(super) trait Body<Y, S>: Send {
+    /// Polls it, and gives what it yields, or `None` when it has ended.
+    fn resume(self: Pin<&mut Self>, answered: bool, rare: &mut Rare<Y, S>, cx: &mut Context<'_>) -> Poll<Option<Y>>;
+}
+
+pub(super) type BoxedBody<Y, S> = Pin<Box<dyn Body<Y, S>>>;
+
+/// In the place of a body that has ended; it takes no memory.
+struct Gone;
+
+impl<Y, S> Body<Y, S> for Gone {
+    fn resume(self: Pin<&mut Self>, _: bool, _: &mut Rare<Y, S>, _: &mut Context<'_>) -> Poll<Option<Y>> {
+        Poll::Ready(None)
+    }
+}
+
+impl<Y, S> Rare<Y, S> {
+    fn new() -> Self {
+        Self { alerts: ELSEWHERE, answer: None, inside: None, result: None, last: None }
+    }
+
+    fn is_ended(&self) -> bool {
+        self.alerts & ENDED != 0
+    }
+
+    /// Whether the body stands at a yield, and so can be answered.
+    fn stands(&self) -> bool {
+        self.alerts & (ELSEWHERE | GONE | ENDED) == 0 && !self.is_throw_pending()
+    }
+
+    fn is_throw_pending(&self) -> bool {
+        matches!(self.answer, Some(Answer::Thrown(_)))
+    }
+
+    fn answer(&mut self, answer: Answer<S>) {
+        self.alerts |= ANSWERED;
+        let before = self.answer.replace(answer);
+        drop(before);
+    }
+
+    /// Before the body is polled from wherever it is: whether it is answered.
+    #[inline(always)]
+    fn begin(&mut self, watched: bool, outside: &Waker) -> bool {
+        let alerts = mem::replace(&mut self.alerts, if watched { WATCHED } else { 0 });
+        if alerts & INSIDE != 0 {
+            self.wake_inside(outside);
+        }
+        alerts & ANSWERED != 0
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake_inside(&mut self, outside: &Waker) {
+        if let Some(inside) = self.inside.take()
+            && !inside.will_wake(outside)
+        {
+            inside.wake();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn finish(&mut self, result: Result<(), SharedError>, last: Option<Y>) {
+        self.result = Some(result);
+        self.last = last;
+    }
+}
+
+/// Ends a generator whose body panics.
+struct Unwinding<'a, Y, S>(&'a mut Rare<Y, S>);
+
+impl<Y, S> Drop for Unwinding<'_, Y, S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.alerts |= ENDED;
+    }
+}
 
 /// What came of letting the body go on.
 pub(super) enum Resumed<Y> {
-    /// An item, which is there to be taken.
-    Item,
+    Item(Y),
     /// An item, and the body has ended.
     Last(Y),
     Ended(Result<(), SharedError>),
@@ -30,10 +106,9 @@ pub(super) enum Resumed<Y> {
 
 /// A generator without the types that its consumer sees.
 pub(super) struct Core<Y, S> {
-    /// The body is there until it has ended, and the slot until it has ended or panicked.
-    body: Option<Body>,
-    link: Arc<Link<S>>,
-    slot: Option<Box<Slot<Y, S>>>,
+    /// Another one, of no size, once it has ended.
+    body: BoxedBody<Y, S>,
+    rare: Rare<Y, S>,
     started: bool,
     /// How the body ended, where that comes after an item.
     outcome: Option<Result<(), SharedError>>,
@@ -81,11 +156,10 @@ where
     Y: Send + 'static,
     S: Send + 'static,
 {
-    pub(super) fn new(link: Arc<Link<S>>, body: Body, bound: Option<Box<Bound>>) -> Self {
+    pub(super) fn new(body: BoxedBody<Y, S>, bound: Option<Box<Bound>>) -> Self {
         Self {
-            body: Some(body),
-            slot: Some(Box::new(Slot::new(Arc::clone(&link)))),
-            link,
+            body,
+            rare: Rare::new(),
             started: false,
             outcome: None,
             unclaimed: None,
@@ -97,26 +171,18 @@ where
 
     /// One that has ended, to leave in the place of one that is taken away.
     pub(super) fn ended() -> Self {
-        Self {
-            body: None,
-            link: Link::new(),
-            slot: None,
-            started: true,
-            outcome: None,
-            unclaimed: None,
-            stopping: true,
-            exit: None,
-            bound: None,
-        }
+        let mut core = Self::new(Box::pin(Gone), None);
+        core.drop_body();
+        core
     }
 
     pub(super) fn is_finished(&self) -> bool {
-        self.slot.is_none()
+        self.rare.is_ended()
     }
 
     /// Whether there is nothing more to come, of items or of errors.
     pub(super) fn is_terminated(&self) -> bool {
-        self.slot.is_none() && self.outcome.is_none()
+        self.is_finished() && self.outcome.is_none()
     }
 
     /// Whether an error has been thrown in for it to end.
@@ -145,31 +211,40 @@ where
         }
     }
 
-    /// Whether it stands at a yield, and so can be answered.
-    fn stands(&self) -> bool {
-        self.slot.is_some() && self.link.state() != ELSEWHERE && !self.link.is_throw_pending()
-    }
-
     /// Gives the value back where it does not stand at a yield.
     pub(super) fn answer(&mut self, value: S) -> Result<(), S> {
-        if !self.stands() {
+        if !self.rare.stands() {
             return Err(value);
         }
-        self.link.answer(Answer::Sent(value));
+        self.rare.answer(Answer::Sent(value));
         Ok(())
     }
 
-    /// Lets the body go on until it yields, ends or has to wait.
+    /// Whether the body stands at a yield, and may simply [`go on`](Self::go_on).
     #[inline(always)]
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Resumed<Y>> {
-        if self.bound.is_some() || self.exit.is_some() {
-            return self.poll_watched(cx);
-        }
-        self.poll_body(cx)
+    pub(super) fn is_ready(&self) -> bool {
+        self.rare.alerts == 0
     }
 
-    #[inline(never)]
-    fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<Resumed<Y>> {
+    /// Lets the body go on. With `None` it has ended, and is [`over`](Self::over).
+    #[inline(always)]
+    pub(super) fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<Option<Y>> {
+        self.resume(false, cx)
+    }
+
+    #[inline(always)]
+    fn resume(&mut self, answered: bool, cx: &mut Context<'_>) -> Poll<Option<Y>> {
+        let unwinding = Unwinding(&mut self.rare);
+        let polled = self.body.as_mut().resume(answered, unwinding.0, cx);
+        mem::forget(unwinding);
+        polled
+    }
+
+    /// Lets the body go on until it yields, ends or has to wait.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Resumed<Y>> {
+        if self.bound.is_none() && self.exit.is_none() {
+            return self.poll_body(cx, false);
+        }
         loop {
             if let Some(bound) = &self.bound
                 && !self.stopping
@@ -177,11 +252,11 @@ where
             {
                 self.pass_on_completion();
             }
-            match self.poll_body(cx) {
-                Poll::Ready(Resumed::Item) if self.exit.is_some() => {
-                    drop(self.take_item());
+            match self.poll_body(cx, true) {
+                Poll::Ready(Resumed::Item(item)) if self.exit.is_some() => {
+                    drop(item);
                     // An item whose yield was dropped before the error came up is nobody's fault.
-                    if !self.link.is_throw_pending() {
+                    if !self.rare.is_throw_pending() {
                         return Poll::Ready(Resumed::Ended(Err(self.cut(Kind::WentOn))));
                     }
                 }
@@ -198,32 +273,16 @@ where
     }
 
     #[inline(always)]
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Resumed<Y>> {
-        // The slot is put back only when there is more to do, so that a body that panics is over.
-        let (Some(body), Some(mut slot)) = (&mut self.body, self.slot.take()) else {
+    fn poll_body(&mut self, cx: &mut Context<'_>, watched: bool) -> Poll<Resumed<Y>> {
+        if self.is_finished() {
             return Poll::Ready(self.already_over());
-        };
-        self.started = true;
-        slot.resume(cx.waker());
-        let entered = Entered::enter(slot);
-        let polled = body.as_mut().poll(cx);
-        let Some(slot) = entered.leave::<Y, S>() else {
-            return Poll::Ready(Resumed::Ended(Err(self.cut(Kind::Misused))));
-        };
-        match polled {
-            Poll::Pending => {
-                let handed_over = slot.item.is_some();
-                self.slot = Some(slot);
-                if handed_over { Poll::Ready(Resumed::Item) } else { Poll::Pending }
-            }
-            Poll::Ready(result) => Poll::Ready(self.over(slot.item, result)),
         }
-    }
-
-    /// Takes the item that [`Resumed::Item`] speaks of.
-    #[inline(always)]
-    pub(super) fn take_item(&mut self) -> Option<Y> {
-        self.slot.as_mut()?.item.take()
+        self.started = true;
+        let answered = self.rare.begin(watched, cx.waker());
+        match ready!(self.resume(answered, cx)) {
+            Some(item) => Poll::Ready(Resumed::Item(item)),
+            None => Poll::Ready(self.over()),
+        }
     }
 
     #[cold]
@@ -234,13 +293,11 @@ where
 
     #[cold]
     #[inline(never)]
-    fn over(&mut self, item: Option<Y>, result: Result<(), SharedError>) -> Resumed<Y> {
+    pub(super) fn over(&mut self) -> Resumed<Y> {
+        let item = self.rare.last.take();
         self.drop_body();
-        let unread = match self.link.state() {
-            ANSWERED => self.link.take_answer(),
-            _ => None,
-        };
-        let result = match unread {
+        let result = self.rare.result.take().unwrap_or(Ok(()));
+        let result = match self.rare.answer.take() {
             // It never came up: whoever threw it, or comes next, gets it back.
             Some(Answer::Thrown(thrown)) if result.is_ok() => Err(thrown.into_error()),
             _ => result,
@@ -280,7 +337,7 @@ where
 
     /// The context has completed: the body is told at its yield, and its grace begins.
     fn pass_on_completion(&mut self) {
-        if self.slot.is_none() {
+        if self.is_finished() {
             return;
         }
         if let Some(completion) = self.bound.as_ref().and_then(|bound| bound.guard.completion()) {
@@ -290,8 +347,8 @@ where
 
     fn exit_with(&mut self, exit: SharedError) {
         self.begin_stop();
-        if self.slot.is_some() && !self.link.is_throw_pending() {
-            self.link.answer(Answer::Thrown(Thrown::new(exit.clone())));
+        if !self.is_finished() && !self.rare.is_throw_pending() {
+            self.rare.answer(Answer::Thrown(Thrown::new(exit.clone())));
         }
         self.exit = Some(exit);
     }
@@ -300,11 +357,11 @@ where
     /// one, is over.
     pub(super) fn begin_stop(&mut self) {
         self.stopping = true;
-        if !self.started || (self.bound.is_none() && !self.stands()) {
+        let stands = self.rare.stands();
+        if !self.started || (self.bound.is_none() && !stands) {
             self.drop_body();
             return;
         }
-        let stands = self.stands();
         if let Some(bound) = &mut self.bound {
             bound.begin_grace();
             if !stands {
@@ -318,10 +375,10 @@ where
         if !self.started {
             self.drop_body();
         }
-        if self.slot.is_none() {
+        if self.is_finished() {
             return Err(error);
         }
-        self.link.answer(Answer::Thrown(Thrown::new(error)));
+        self.rare.answer(Answer::Thrown(Thrown::new(error)));
         Ok(())
     }
 
@@ -331,7 +388,7 @@ where
 
     /// Has it end. It may be called again where it was dropped half-way.
     pub(super) async fn close(&mut self) -> Result<(), SharedError> {
-        if self.slot.is_none() {
+        if self.is_finished() {
             return self.take_outcome();
         }
         if self.exit.is_none() {
@@ -350,10 +407,11 @@ where
     }
 
     fn drop_body(&mut self) {
-        let body = self.body.take();
-        self.slot = None;
+        self.rare.alerts |= ENDED;
+        let inside = self.rare.inside.take();
         self.started = true;
-        drop(body);
+        drop(mem::replace(&mut self.body, Box::pin(Gone)));
+        drop(inside);
         self.let_go();
     }
 

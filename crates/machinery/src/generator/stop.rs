@@ -85,7 +85,6 @@ where
     if let Resumed::Ended(result) = core.resumed().await {
         return result;
     }
-    drop(core.take_item());
     if let Some(value) = provide {
         // It has yielded and so stands, unless it has dropped that yield.
         drop(core.answer(value));
@@ -93,6 +92,5 @@ where
     if let Resumed::Ended(result) = core.resumed().await {
         return result;
     }
-    drop(core.take_item());
     core.close().await
 }

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::Thrown;
 use super::errors::Kind;
-use super::slot::{ANSWERED, Answer, ELSEWHERE, Link, NEXT, STANDS, with_current};
+use super::frame::{Answer, Found, Id};
 
 /// What the body of a generator yields with.
 ///
@@ -42,8 +42,7 @@ use super::slot::{ANSWERED, Answer, ELSEWHERE, Link, NEXT, STANDS, with_current}
 /// # }
 /// ```
 pub struct Yielder<Y, S = ()> {
-    link: Arc<Link<S>>,
-    types: PhantomData<fn(Y)>,
+    id: Id<Y, S>,
 }
 
 impl<Y, S> Yielder<Y, S>
@@ -51,8 +50,8 @@ where
     Y: Send + 'static,
     S: Send + 'static,
 {
-    pub(super) fn new(link: Arc<Link<S>>) -> Self {
-        Self { link, types: PhantomData }
+    pub(super) fn new(id: Id<Y, S>) -> Self {
+        Self { id }
     }
 
     /// Hands `item` to the consumer, and waits until it comes back.
@@ -69,8 +68,9 @@ where
     ///
     /// The error that was thrown in. Where it was thrown before this yield began, as the body was inside an await of its
     /// own, the item is dropped.
+    #[inline]
     pub fn yield_(&mut self, item: Y) -> Yield<'_, Y, S> {
-        Yield { yielder: self, item: Some(item), state: State::New }
+        Yield { id: self.id, stage: Stage::New(item), yielder: PhantomData }
     }
 }
 
@@ -85,7 +85,8 @@ impl<Y, S> fmt::Debug for Yielder<Y, S> {
 /// # Cancel safety
 ///
 /// Once it was polled, the item is the consumer's, also when this is dropped then. What the consumer answers to a yield
-/// that is dropped is lost, but for an error that it throws, which comes up at the next yield.
+/// that is dropped is lost, but for an error that it throws, which comes up at the next yield. Polled again after its end it
+/// gives `None`.
 ///
 /// # Examples
 ///
@@ -104,17 +105,35 @@ impl<Y, S> fmt::Debug for Yielder<Y, S> {
 /// ```
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Yield<'a, Y: Send + 'static, S: Send + 'static = ()> {
-    yielder: &'a mut Yielder<Y, S>,
-    /// Until it is handed over.
-    item: Option<Y>,
-    state: State,
+    id: Id<Y, S>,
+    stage: Stage<Y>,
+    yielder: PhantomData<&'a mut Yielder<Y, S>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    New,
+enum Stage<Y> {
+    New(Y),
     Standing,
     Over,
+}
+
+/// What comes of a poll; of another type, so that what it commonly is need not lie in memory.
+enum Rarely<S> {
+    Pending,
+    Next,
+    Sent(S),
+    Thrown(Thrown),
+}
+
+impl<S> From<Rarely<S>> for Poll<Result<Option<S>, Thrown>> {
+    #[inline(always)]
+    fn from(rarely: Rarely<S>) -> Self {
+        match rarely {
+            Rarely::Pending => Self::Pending,
+            Rarely::Next => Self::Ready(Ok(None)),
+            Rarely::Sent(value) => Self::Ready(Ok(Some(value))),
+            Rarely::Thrown(thrown) => Self::Ready(Err(thrown)),
+        }
+    }
 }
 
 // The item is moved and never pinned.
@@ -126,95 +145,59 @@ impl<Y: Send + 'static, S: Send + 'static> Future for Yield<'_, Y, S> {
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let link = &*this.yielder.link;
-        match this.state {
-            State::Standing if link.state() == NEXT => {
-                link.set_state(ELSEWHERE);
-                this.state = State::Over;
-                Poll::Ready(Ok(None))
+        // In this order, and with one call of what is rare, the compiler follows it.
+        if let Stage::New(_) = this.stage
+            && let Stage::New(item) = mem::replace(&mut this.stage, Stage::Standing)
+        {
+            match this.id.hand_over(item, cx) {
+                Ok(()) => return Poll::Pending,
+                Err(item) => this.stage = Stage::New(item),
             }
-            State::New if link.state() != ANSWERED => this.hand_over(cx),
-            _ => this.poll_rarely(cx),
+        } else if this.id.goes_on(cx) {
+            this.stage = Stage::Over;
+            return Poll::Ready(Ok(None));
         }
+        let rarely = this.poll_rarely(cx);
+        if !matches!(rarely, Rarely::Pending) {
+            this.stage = Stage::Over;
+        }
+        rarely.into()
     }
 }
 
 impl<Y: Send + 'static, S: Send + 'static> Yield<'_, Y, S> {
-    #[inline(always)]
-    fn hand_over(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<S>, Thrown>> {
-        let Self { yielder, item, state } = self;
-        let found = with_current::<Y, S, _>(&yielder.link, |slot| {
-            slot.remember(cx.waker());
-            // An item whose yield was dropped goes first.
-            if slot.item.is_none()
-                && let Some(item) = item.take()
-            {
-                slot.item = Some(item);
-                *state = State::Standing;
-                yielder.link.set_state(STANDS);
+    /// It is answered, or it is polled with another context than the body, or twice, or somewhere else.
+    #[cold]
+    #[inline(never)]
+    fn poll_rarely(&mut self, cx: &mut Context<'_>) -> Rarely<S> {
+        match (self.id.find(), mem::replace(&mut self.stage, Stage::Over)) {
+            (_, Stage::Over) => Rarely::Next,
+            (Found::Running(Some(Answer::Thrown(thrown))), _) => Rarely::Thrown(thrown),
+            (Found::Running(Some(Answer::Sent(value))), Stage::Standing) => Rarely::Sent(value),
+            (Found::Running(None), Stage::Standing) => Rarely::Next,
+            // What was sent to a yield that is gone is lost.
+            (Found::Running(_), Stage::New(item)) => {
+                self.id.hand_over_inside(item);
+                self.wait(Stage::Standing, cx)
             }
-        });
-        match found {
-            Some(()) => Poll::Pending,
-            None => self.misused(),
+            (Found::Full, stage) => self.wait(stage, cx),
+            (Found::Nothing, _) => Rarely::Thrown(Thrown::new(Kind::Misused.into())),
         }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn poll_rarely(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<S>, Thrown>> {
-        assert!(self.state != State::Over, "`yield_` was polled after its end");
-        if self.yielder.link.state() == ANSWERED {
-            return self.take_answer();
-        }
-        // It was polled without the generator having been.
-        let found = with_current::<Y, S, _>(&self.yielder.link, |slot| slot.remember(cx.waker()));
-        match found {
-            Some(()) => Poll::Pending,
-            None => self.misused(),
-        }
-    }
-
-    /// Ends it, and drops an item that was not handed over.
-    fn over(&mut self) {
-        self.state = State::Over;
-        self.item = None;
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn misused(&mut self) -> Poll<Result<Option<S>, Thrown>> {
-        self.over();
-        Poll::Ready(Err(Thrown::new(Kind::Misused.into())))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn take_answer(&mut self) -> Poll<Result<Option<S>, Thrown>> {
-        self.over();
-        Poll::Ready(match self.yielder.link.take_answer() {
-            Some(Answer::Thrown(thrown)) => Err(thrown),
-            Some(Answer::Sent(value)) => Ok(Some(value)),
-            None => Ok(None),
-        })
-    }
-}
-
-impl<Y: Send + 'static, S: Send + 'static> Yield<'_, Y, S> {
-    #[cold]
-    #[inline(never)]
-    fn abandon(&mut self) {
-        if !self.yielder.link.is_throw_pending() {
-            drop(self.yielder.link.take_answer());
-        }
+    /// Until it is woken.
+    fn wait(&mut self, stage: Stage<Y>, cx: &Context<'_>) -> Rarely<S> {
+        self.stage = stage;
+        self.id.remember(cx.waker());
+        Rarely::Pending
     }
 }
 
 impl<Y: Send + 'static, S: Send + 'static> Drop for Yield<'_, Y, S> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.state == State::Standing {
-            self.abandon();
+        if let Stage::Standing = self.stage {
+            self.id.abandon();
         }
     }
 }
