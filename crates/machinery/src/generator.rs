@@ -375,7 +375,7 @@ where
     #[inline(always)]
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<E::Item<Y>>> {
         if !self.core.is_ready() {
-            return self.poll_rarely(cx);
+            return self.poll_watched(cx);
         }
         match self.core.go_on(cx) {
             Poll::Ready(Some(item)) => Poll::Ready(Some(E::item(item))),
@@ -384,7 +384,28 @@ where
         }
     }
 
+    /// The same on a context that has not completed.
+    #[inline(never)]
+    fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<Option<E::Item<Y>>> {
+        if !self.core.is_watched_and_ready() {
+            return self.poll_rarely(cx);
+        }
+        match self.core.go_on(cx) {
+            Poll::Ready(Some(item)) => Poll::Ready(Some(E::item(item))),
+            Poll::Ready(None) => Poll::Ready(self.over()),
+            Poll::Pending => self.wait(cx),
+        }
+    }
+
+    /// The body of a generator on a context waits.
+    #[cold]
+    #[inline(never)]
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<E::Item<Y>>> {
+        self.core.wait(cx).map(|resumed| self.ended(resumed))
+    }
+
     /// Anything but a body that goes on from a yield.
+    #[cold]
     #[inline(never)]
     fn poll_rarely(&mut self, cx: &mut Context<'_>) -> Poll<Option<E::Item<Y>>> {
         self.core.poll(cx).map(|resumed| match resumed {

@@ -226,6 +226,22 @@ where
         self.rare.alerts == 0
     }
 
+    /// The same on a context that has not completed, or that has no news.
+    #[inline(always)]
+    pub(super) fn is_watched_and_ready(&self) -> bool {
+        self.rare.alerts == WATCHED
+            && self.exit.is_none()
+            && self.bound.as_ref().is_some_and(|bound| self.stopping || !bound.guard.is_done())
+    }
+
+    /// After a poll in which the body has begun to wait, on a context.
+    pub(super) fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Resumed<Y>> {
+        match ready!(self.poll_limits(cx)) {
+            Ok(()) => self.poll(cx),
+            Err(cut) => Poll::Ready(Resumed::Ended(Err(self.cut(cut)))),
+        }
+    }
+
     /// Lets the body go on. With `None` it has ended, and is [`over`](Self::over).
     #[inline(always)]
     pub(super) fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<Option<Y>> {

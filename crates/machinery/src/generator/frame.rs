@@ -210,10 +210,10 @@ impl<Y, S> Id<Y, S> {
         item.map_or(Ok(()), Err)
     }
 
-    /// Whether the body simply goes on from its yield.
+    /// Whether the body simply goes on from its yield; that is not answered, and was not handed over by this very poll.
     #[inline(always)]
-    pub(super) fn goes_on(self, cx: &Context<'_>) -> bool {
-        self.with_frame(|frame| frame.turn == address(cx)) == Some(true)
+    pub(super) fn goes_on(self) -> bool {
+        self.with_frame(|frame| frame.turn.addr() & ANSWER == 0) == Some(true)
     }
 
     /// Where a yield is polled, and what it is answered.

@@ -153,7 +153,7 @@ impl<Y: Send + 'static, S: Send + 'static> Future for Yield<'_, Y, S> {
                 Ok(()) => return Poll::Pending,
                 Err(item) => this.stage = Stage::New(item),
             }
-        } else if this.id.goes_on(cx) {
+        } else if this.id.goes_on() {
             this.stage = Stage::Over;
             return Poll::Ready(Ok(None));
         }
