@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::sync::Mutex;
+use crate::sync::BriefMutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use crate::{Ctx, Event, Name};
 
@@ -177,7 +177,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> QueueManagerBuilder<T, C> {
         let shared = Arc::new(shared::Shared {
             ctx: guard.ctx(),
             bell: Arc::default(),
-            inbox: Mutex::new(shared::Inbox::default()),
+            inbox: BriefMutex::new(shared::Inbox::default()),
             feeders: AtomicUsize::new(1),
             finished: AtomicBool::new(false),
             open: shared::OpenLimit::new(self.max_open),

@@ -244,6 +244,12 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             }
             return Turn::Yield(Fed::Success { sources, value, context });
         }
+        self.rare_entry_turn(shared)
+    }
+
+    // Out of the way of the values, which take no more than a few instructions.
+    #[inline(never)]
+    fn rare_entry_turn(&mut self, shared: &Arc<Shared<T, C>>) -> Turn<T, C> {
         if let Some(Entry::Sources { count }) = self.entries.front_mut() {
             *count -= 1;
             if *count == 0 {
@@ -258,11 +264,6 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             self.place_inline(shared, Fresh::InTurn(source), None);
             return Turn::Nothing;
         }
-        self.rare_entry_turn(shared)
-    }
-
-    #[inline(never)]
-    fn rare_entry_turn(&mut self, shared: &Arc<Shared<T, C>>) -> Turn<T, C> {
         match self.entries.pop_front() {
             None | Some(Entry::Values { .. } | Entry::Sources { .. }) => Turn::Nothing,
             Some(Entry::Elsewhere { sub, context }) => self.place(shared, *sub, None, context, None).0,

@@ -24,14 +24,14 @@ use super::link::{Link, LinkRef};
 use super::node::Owner;
 use super::running::Running;
 use super::sources::{QueueInput, Sources};
-use crate::sync::Mutex;
+use crate::sync::BriefMutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::{Ctx, Event, Name, NoRuntime, Report, SharedError};
 
 pub(crate) struct Shared<T, C> {
     pub(crate) ctx: Ctx,
     pub(crate) bell: Arc<Bell>,
-    pub(crate) inbox: Mutex<Inbox<T, C>>,
+    pub(crate) inbox: BriefMutex<Inbox<T, C>>,
     pub(crate) feeders: AtomicUsize,
     pub(crate) finished: AtomicBool,
     pub(crate) open: OpenLimit,
