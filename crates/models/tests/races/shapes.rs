@@ -1,7 +1,7 @@
 //! Random trees with links, completed and dropped by several threads: no circle of waiting, and nobody is forgotten.
 
 use machinery::Ctx;
-use machinery_models::{Count, large_model, model, thread};
+use machinery_models::{large_model, model, thread};
 
 #[test]
 fn two_sweeps_that_meet_at_two_links_in_crossed_order_both_end() {
@@ -44,6 +44,7 @@ fn a_link_below_a_link_and_its_own_grandparent_is_reached_twice() {
 #[test]
 fn a_random_web_of_links_is_completed_and_dropped_by_three_threads() {
     use machinery::CtxGuard;
+    use machinery_models::Count;
     use shuttle::rand::Rng;
 
     large_model(|| {
