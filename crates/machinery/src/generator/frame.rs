@@ -216,6 +216,22 @@ impl<Y, S> Id<Y, S> {
         self.with_frame(|frame| frame.turn.addr() & ANSWER == 0) == Some(true)
     }
 
+    /// What the body is answered where it goes on from its yield, unless that is an error.
+    #[inline(always)]
+    pub(super) fn take_sent(self) -> Option<Option<S>> {
+        self.with_frame(|frame| {
+            if frame.turn == FULL || matches!(frame.rare().answer, Some(Answer::Thrown(_))) {
+                return None;
+            }
+            frame.turn = frame.turn.map_addr(|address| address & !ANSWER);
+            match frame.rare().answer.take() {
+                Some(Answer::Sent(value)) => Some(Some(value)),
+                _ => Some(None),
+            }
+        })
+        .flatten()
+    }
+
     /// Where a yield is polled, and what it is answered.
     pub(super) fn find(self) -> Found<S> {
         self.with_frame(|frame| {

@@ -116,26 +116,6 @@ enum Stage<Y> {
     Over,
 }
 
-/// What comes of a poll; of another type, so that what it commonly is need not lie in memory.
-enum Rarely<S> {
-    Pending,
-    Next,
-    Sent(S),
-    Thrown(Thrown),
-}
-
-impl<S> From<Rarely<S>> for Poll<Result<Option<S>, Thrown>> {
-    #[inline(always)]
-    fn from(rarely: Rarely<S>) -> Self {
-        match rarely {
-            Rarely::Pending => Self::Pending,
-            Rarely::Next => Self::Ready(Ok(None)),
-            Rarely::Sent(value) => Self::Ready(Ok(Some(value))),
-            Rarely::Thrown(thrown) => Self::Ready(Err(thrown)),
-        }
-    }
-}
-
 // The item is moved and never pinned.
 impl<Y: Send + 'static, S: Send + 'static> Unpin for Yield<'_, Y, S> {}
 
@@ -145,7 +125,7 @@ impl<Y: Send + 'static, S: Send + 'static> Future for Yield<'_, Y, S> {
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        // In this order, and with one call of what is rare, the compiler follows it.
+        // In this order, and without a call between one item and the next, the compiler follows it.
         if let Stage::New(_) = this.stage
             && let Stage::New(item) = mem::replace(&mut this.stage, Stage::Standing)
         {
@@ -156,40 +136,37 @@ impl<Y: Send + 'static, S: Send + 'static> Future for Yield<'_, Y, S> {
         } else if this.id.goes_on() {
             this.stage = Stage::Over;
             return Poll::Ready(Ok(None));
-        }
-        let rarely = this.poll_rarely(cx);
-        if !matches!(rarely, Rarely::Pending) {
+        } else if let Some(sent) = this.id.take_sent() {
             this.stage = Stage::Over;
+            return Poll::Ready(Ok(sent));
         }
-        rarely.into()
+        match this.poll_rarely(cx) {
+            None => Poll::Pending,
+            Some(thrown) => {
+                this.stage = Stage::Over;
+                Poll::Ready(Err(thrown))
+            }
+        }
     }
 }
 
 impl<Y: Send + 'static, S: Send + 'static> Yield<'_, Y, S> {
-    /// It is answered, or it is polled with another context than the body, or twice, or somewhere else.
+    /// An error is thrown, or it is polled twice, or somewhere else, or to begin with with another context than the body.
     #[cold]
     #[inline(never)]
-    fn poll_rarely(&mut self, cx: &mut Context<'_>) -> Rarely<S> {
+    fn poll_rarely(&mut self, cx: &mut Context<'_>) -> Option<Thrown> {
         match (self.id.find(), mem::replace(&mut self.stage, Stage::Over)) {
-            (_, Stage::Over) => Rarely::Next,
-            (Found::Running(Some(Answer::Thrown(thrown))), _) => Rarely::Thrown(thrown),
-            (Found::Running(Some(Answer::Sent(value))), Stage::Standing) => Rarely::Sent(value),
-            (Found::Running(None), Stage::Standing) => Rarely::Next,
+            (Found::Running(Some(Answer::Thrown(thrown))), _) => return Some(thrown),
+            (Found::Nothing, _) => return Some(Thrown::new(Kind::Misused.into())),
             // What was sent to a yield that is gone is lost.
             (Found::Running(_), Stage::New(item)) => {
                 self.id.hand_over_inside(item);
-                self.wait(Stage::Standing, cx)
+                self.stage = Stage::Standing;
             }
-            (Found::Full, stage) => self.wait(stage, cx),
-            (Found::Nothing, _) => Rarely::Thrown(Thrown::new(Kind::Misused.into())),
+            (_, stage) => self.stage = stage,
         }
-    }
-
-    /// Until it is woken.
-    fn wait(&mut self, stage: Stage<Y>, cx: &Context<'_>) -> Rarely<S> {
-        self.stage = stage;
         self.id.remember(cx.waker());
-        Rarely::Pending
+        None
     }
 }
 
