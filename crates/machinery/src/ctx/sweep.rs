@@ -15,7 +15,7 @@
 use std::task::Waker;
 
 use super::completion::{Cause, Settlement};
-use super::family::{Family, NodeRef};
+use super::family::{Family, NodePtr, NodeRef};
 use super::node::{CLOSED, DONE, KIDS, Links, Node, OWN, UNLINKED, WATCHED};
 use super::notify::{self, Outbox};
 use crate::sync::atomic::Ordering;
@@ -197,8 +197,10 @@ fn sweep(mut steps: Vec<Step>, origin: &NodeRef, outbox: &mut Outbox) {
     let mut below = Vec::new();
     while let Some(step) = steps.pop() {
         match step {
-            Step::Descend(node) => {
-                descend(&node, &mut below, outbox);
+            Step::Descend(mut node) => {
+                while let Some(kid) = descend(&node, &mut below, outbox) {
+                    steps.push(Step::Finish(std::mem::replace(&mut node, kid)));
+                }
                 steps.push(Step::Finish(node));
                 steps.append(&mut below);
             }
@@ -225,16 +227,27 @@ fn sweep(mut steps: Vec<Step>, origin: &NodeRef, outbox: &mut Outbox) {
     }
 }
 
-fn descend(node: &NodeRef, below: &mut Vec<Step>, outbox: &mut Outbox) {
+/// Goes one step down; the only child below that needs more than a mark is given, so that a chain takes no stack.
+fn descend(node: &NodeRef, below: &mut Vec<Step>, outbox: &mut Outbox) -> Option<NodeRef> {
     let mut links = node.links.lock();
     let family = std::mem::take(&mut links.family);
-    close_kids(node, links, &family, below, outbox);
+    let Family::One(kid) = family else {
+        close_kids(node, links, &family, below, outbox);
+        return None;
+    };
+    let step = close_kid(node, &links, kid, outbox);
+    drop(links);
+    match step? {
+        Step::Descend(kid) => Some(kid),
+        other => {
+            below.push(other);
+            None
+        }
+    }
 }
 
 /// Goes through what was the list of a settled node, whose lock it is given. Marks those in it that have nothing below
 /// them, and adds to `below` what is left to do.
-///
-/// A node that is being buried is left alone: nobody will ever look at it, and its burier finds the list empty.
 fn close_kids(
     parent: &NodeRef,
     lock: BriefGuard<'_, Links>,
@@ -242,50 +255,60 @@ fn close_kids(
     below: &mut Vec<Step>,
     outbox: &mut Outbox,
 ) {
-    for pointer in family.kids() {
-        // SAFETY: it was in the parent's list, whose lock is held, and `UNLINKED` comes last.
-        let kid = unsafe { pointer.follow() };
-        // SAFETY: as above.
-        let upgrade = || unsafe { pointer.upgrade() };
-        let mut state = kid.state.load(Ordering::Relaxed);
-        if state == 0 {
-            match kid.state.compare_exchange(0, SWEPT, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => continue,
-                Err(now) => state = now,
-            }
-        }
-        if state & WATCHED != 0 && !kid.more_parents().is_empty() {
-            if let Some(kid) = upgrade() {
-                kid.set_unlinked(parent);
-                below.push(Step::Join(kid));
-            }
-            continue;
-        }
-        if state & (KIDS | CLOSED) == 0 {
-            let mut kid_links = kid.links.lock();
-            // Under both locks, nobody else changes the state of a node with one parent.
-            let state = kid.state.load(Ordering::Acquire);
-            if state & (KIDS | CLOSED) == 0 {
-                if outbox.collect(&mut kid_links) {
-                    // Before `CLOSED`: a guard that sees it leaves the callbacks to this sweep, and lets go.
-                    outbox.callbacks.extend(upgrade());
-                }
-                kid.state.store(state | CLOSED | DONE, Ordering::Release);
-                drop(kid_links);
-                kid.disarm();
-                // Not an addition: after `DONE`, a bit that comes in between means nothing.
-                kid.state.store(state | SWEPT, Ordering::Release);
-                continue;
-            }
-        }
-        if kid.is_done() {
-            kid.state.fetch_or(UNLINKED, Ordering::AcqRel);
-        } else if let Some(kid) = upgrade() {
-            let before = kid.state.fetch_or(CLOSED | UNLINKED, Ordering::AcqRel);
-            below.push(if before & CLOSED == 0 { Step::Descend(kid) } else { Step::Await(kid) });
+    for kid in family.kids() {
+        if let Some(step) = close_kid(parent, &lock, kid, outbox) {
+            below.push(step);
         }
     }
     drop(lock);
+}
+
+/// Marks a child of a settled node if there is nothing below it, and says what is left to do. The lock is that of the
+/// parent, in whose list the child was.
+///
+/// A node that is being buried is left alone: nobody will ever look at it, and its burier finds the list empty.
+#[inline(always)]
+fn close_kid(parent: &NodeRef, _lock: &BriefGuard<'_, Links>, pointer: NodePtr, outbox: &mut Outbox) -> Option<Step> {
+    // SAFETY: it was in the parent's list, whose lock is held, and `UNLINKED` comes last.
+    let kid = unsafe { pointer.follow() };
+    // SAFETY: as above.
+    let upgrade = || unsafe { pointer.upgrade() };
+    let mut state = kid.state.load(Ordering::Relaxed);
+    if state == 0 {
+        match kid.state.compare_exchange(0, SWEPT, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return None,
+            Err(now) => state = now,
+        }
+    }
+    if state & WATCHED != 0 && !kid.more_parents().is_empty() {
+        let kid = upgrade()?;
+        kid.set_unlinked(parent);
+        return Some(Step::Join(kid));
+    }
+    if state & (KIDS | CLOSED) == 0 {
+        let mut kid_links = kid.links.lock();
+        // Under both locks, nobody else changes the state of a node with one parent.
+        let state = kid.state.load(Ordering::Acquire);
+        if state & (KIDS | CLOSED) == 0 {
+            if outbox.collect(&mut kid_links) {
+                // Before `CLOSED`: a guard that sees it leaves the callbacks to this sweep, and lets go.
+                outbox.callbacks.extend(upgrade());
+            }
+            kid.state.store(state | CLOSED | DONE, Ordering::Release);
+            drop(kid_links);
+            kid.disarm();
+            // Not an addition: after `DONE`, a bit that comes in between means nothing.
+            kid.state.store(state | SWEPT, Ordering::Release);
+            return None;
+        }
+    }
+    if kid.is_done() {
+        kid.state.fetch_or(UNLINKED, Ordering::AcqRel);
+        return None;
+    }
+    let kid = upgrade()?;
+    let before = kid.state.fetch_or(CLOSED | UNLINKED, Ordering::AcqRel);
+    Some(if before & CLOSED == 0 { Step::Descend(kid) } else { Step::Await(kid) })
 }
 
 impl Node {
