@@ -123,7 +123,7 @@ impl Schedule {
             None => on_grid,
         };
         // Points that a late timer has let pass are made up for as well.
-        self.awaited = on_time && self.due.is_some_and(|due| due <= now);
+        self.awaited = on_time && self.due.is_some_and(|due| at < due && due <= now);
         self.iteration += 1;
         Tick {
             iteration: self.iteration,

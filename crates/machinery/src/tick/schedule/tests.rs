@@ -196,6 +196,18 @@ fn a_late_timer_is_no_excuse_for_a_consumer_that_is_late_itself() {
 }
 
 #[test]
+fn a_short_delay_between_ticks_without_a_period_is_the_consumers() {
+    let mut schedule = Schedule::new(ms(0), None, None, None);
+    assert!(matches!(schedule.step(ms(0), false), Step::Tick(_)));
+    schedule.change_after_once(ms(5));
+    assert_eq!(schedule.step(ms(4), false), Step::Wait(Some(ms(5))));
+    assert!(matches!(schedule.step(ms(5), false), Step::Tick(_)));
+    assert!(matches!(schedule.step(ms(6), false), Step::Tick(_)));
+    schedule.change_after(ms(2));
+    assert_eq!(schedule.step(ms(7), false), Step::Wait(Some(ms(8))));
+}
+
+#[test]
 fn a_gap_of_six_hours_is_one_tick_and_then_the_grid() {
     let (ticks, _) = run(Schedule::new(s(7.0), DEFAULT, None, None), 4, &[(2, Then::Busy(21_600.0))]);
     assert_eq!(ticks, [(1, 7000, 0), (2, 7000, 7000), (3, 2000, 21_607_000), (4, 7000, 21_609_000)]);
