@@ -88,6 +88,45 @@ async fn an_error_that_only_says_that_its_context_completed_is_a_cancellation() 
     assert_eq!(reports.all(), Vec::<String>::new());
 }
 
+/// The second holder's context most likely lies where that of the first one lay.
+#[tokio::test]
+async fn a_failure_of_an_earlier_holder_that_stops_a_later_one_comes_from_outside() {
+    let root = Ctx::beginning("root");
+    let attempts = root.child("attempts");
+    let first = TaskHolder::builder(&attempts).name("tasks").collect_all().build();
+    first.add("query", async { Err::<(), _>("no route") });
+    let error = first.finish().await.unwrap_err().into_tasks().remove(0);
+
+    let second = TaskHolder::builder(&attempts).name("tasks").collect_all().build();
+    let query = second.add("query", pending::<()>());
+    tokio::task::yield_now().await;
+    attempts.set_exception(error);
+    assert!(query.await.unwrap_err().is_cancelled());
+    let failures = second.finish().await.unwrap_err();
+    assert!(failures.completion().is_some());
+}
+
+/// The context of the second lies where that of the first one lay, most likely, and both complete in one instant.
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_speaks_of_a_context_that_is_gone_is_kept() {
+    let root = Ctx::beginning("root");
+    let database = root.child("database");
+    database.set_exception("disk full");
+    let error = machinery::async_with_timeout(&database, "query", pending::<()>()).await.unwrap_err();
+    drop(database);
+
+    let server = root.child("server");
+    let tasks = TaskHolder::builder(&server).collect_all().build();
+    tasks.add_with("report", |ctx| async move {
+        ctx.done().await;
+        Err::<(), _>(error)
+    });
+    tokio::task::yield_now().await;
+    server.set_exception("no route");
+    let failures = tasks.finish().await.unwrap_err();
+    assert_eq!(failures.len(), 1, "{failures}");
+}
+
 /// Reliability 37, for tasks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scenario_37_snapshots_while_tasks_come_and_go_have_each_at_most_once() {

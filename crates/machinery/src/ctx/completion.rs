@@ -179,7 +179,12 @@ impl Completion {
 
     /// Whether it is the record of the same completion as `other`, whose context lives.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.origin.address() == other.origin.address() && self.at() == other.at()
+        let is_same = match (&self.settlement, &other.settlement) {
+            (Settlement::Given(_, own), Settlement::Given(_, others)) => Arc::ptr_eq(own, others),
+            // There may have been another context at that address before.
+            _ => self.kind() == other.kind() && std::ptr::eq(self.location(), other.location()),
+        };
+        is_same && self.origin.address() == other.origin.address() && self.at() == other.at()
     }
 
     /// What happened.

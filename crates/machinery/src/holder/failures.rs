@@ -190,7 +190,8 @@ impl Failures {
             cut > 0
                 && !completion
                     .error()
-                    .is_some_and(|error| error.downcast_ref::<TaskError>().is_some_and(|own| own.is_of(ctx)))
+                    .and_then(|error| error.downcast_ref::<TaskError>())
+                    .is_some_and(|error| tasks.iter().any(|own| own.is_same(error)))
         });
         let completion = outside.map(|completion| completion.let_go());
         Self(Box::new(Inner { path: ctx.full_name().into_boxed_str(), tasks, body: None, completion }))

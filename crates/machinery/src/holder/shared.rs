@@ -483,8 +483,7 @@ impl Shared {
             End::Cut(cut) => Err(Why::Cancelled(cut)),
             End::Stopped => Err(Why::Cancelled(self.cut(order, abort))),
         };
-        let settled: Result<V, TaskError> =
-            why.map_err(|why| TaskError::new(why, name, &self.ctx, self.path(), location));
+        let settled: Result<V, TaskError> = why.map_err(|why| TaskError::new(why, name, self.path(), location));
         let failure = settled.as_ref().err().filter(|error| !error.is_cancelled()).cloned();
         let mut unread = false;
         let mut stop_all = None;

@@ -253,7 +253,7 @@ impl<'a> TaskBuilder<'a> {
 fn refuse<T, W>(shared: &Shared, location: &'static Location<'static>, refused: Refused<W>) -> Task<T> {
     let Refused { work, name, reason } = refused;
     let why = Why::Cancelled(Cut::Refused(reason.into_error()));
-    let task = Task::refused(&shared.ctx, TaskError::new(why, name, &shared.ctx, shared.path(), location));
+    let task = Task::refused(&shared.ctx, TaskError::new(why, name, shared.path(), location));
     drop(work);
     task
 }

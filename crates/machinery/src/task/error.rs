@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Failure;
 use crate::timeout::TimeoutError;
-use crate::{Completion, Ctx, Name, SharedError};
+use crate::{Completion, Name, SharedError};
 
 /// Why a task gave no value: it failed, it panicked, or it was cancelled.
 ///
@@ -40,7 +40,6 @@ struct Inner {
     name: Name,
     /// Not the context itself: an error may end up as the cause of that context's completion, which the context holds.
     path: Arc<str>,
-    place: usize,
     location: &'static Location<'static>,
 }
 
@@ -80,14 +79,14 @@ pub(crate) fn is_echo(error: &SharedError, of_this: impl FnOnce() -> Option<Comp
 }
 
 impl TaskError {
-    /// `path` is that of `ctx`.
-    pub(crate) fn new(why: Why, name: Name, ctx: &Ctx, path: Arc<str>, location: &'static Location<'static>) -> Self {
-        Self(Arc::new(Inner { why, name, path, place: ctx.0.address(), location }))
+    /// `path` is that of the task's context.
+    pub(crate) fn new(why: Why, name: Name, path: Arc<str>, location: &'static Location<'static>) -> Self {
+        Self(Arc::new(Inner { why, name, path, location }))
     }
 
-    /// Whether the task ran on `ctx`, which lives.
-    pub(crate) fn is_of(&self, ctx: &Ctx) -> bool {
-        self.0.place == ctx.0.address()
+    /// Whether it is a reference to the same as `other`.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Whether the task was stopped before its end, or never started.

@@ -130,9 +130,7 @@ where
 
 impl<V> Cell<V> {
     fn settle(&self, end: Result<V, Why>) {
-        let end = end.map_err(|why| {
-            TaskError::new(why, self.name.clone(), &self.ctx, self.ctx.full_name().into(), self.location)
-        });
+        let end = end.map_err(|why| TaskError::new(why, self.name.clone(), self.ctx.full_name().into(), self.location));
         if let Err(error) = &end
             && let Some(own) = error.error()
         {
