@@ -190,6 +190,9 @@ impl<T> Queue<T> {
 
     /// Appends an item at the back if there is room for it now.
     ///
+    /// With a capacity of zero there is, for one item, while a consumer waits. The item stays in the queue if that one goes
+    /// away instead of taking it.
+    ///
     /// # Errors
     ///
     /// [`TryAppendError`] with the item if there is no room, or if the queue's context has completed.

@@ -229,6 +229,33 @@ fn with_no_room_at_all_items_go_from_hand_to_hand() {
 }
 
 #[test]
+fn with_no_room_at_all_try_append_gives_one_item_to_a_consumer_that_waits() {
+    let root = Ctx::beginning("app");
+    let queue = queue(&root).capacity(0).build();
+    let mut stream = queue.stream();
+    assert!(queue.try_append(0).unwrap_err().is_full());
+    let consumer = Probe::new();
+    let waker = consumer.waker();
+    assert!(Pin::new(&mut stream).poll_next(&mut Context::from_waker(&waker)).is_pending());
+    queue.try_append(1).unwrap();
+    assert_eq!(consumer.woken(), 1);
+    assert!(queue.try_append(2).unwrap_err().is_full());
+    let mut behind = queue.append_wait(3);
+    assert!(poll_with(&mut behind, Waker::noop()).is_pending());
+    assert_eq!(now(&mut stream), Poll::Ready(Some(1)));
+    assert!(queue.try_append(4).unwrap_err().is_full());
+    assert_eq!(now(&mut stream), Poll::Ready(Some(3)));
+    assert!(now(&mut stream).is_pending());
+    drop(stream);
+    assert!(queue.try_append(5).unwrap_err().is_full());
+    let mut stream = queue.stream();
+    assert!(now(&mut stream).is_pending());
+    queue.try_append(6).unwrap();
+    drop(stream);
+    assert_eq!(rest(&queue), [6]);
+}
+
+#[test]
 fn wakers_of_producers_may_do_what_they_like() {
     let root = Ctx::beginning("app");
     let queue = queue(&root).capacity(1).build();
@@ -348,6 +375,7 @@ proptest! {
         let mut seen: Vec<u32> = Vec::new();
         let mut ids = 0_u32..;
         let mut done = false;
+        let mut waits = false;
         for step in steps {
             match step {
                 Step::Offer => {
@@ -394,7 +422,9 @@ proptest! {
                     let id = ids.next().unwrap();
                     match queue.try_append(id) {
                         Ok(()) => {
-                            prop_assert!(queue.len() <= capacity);
+                            let handed = capacity == 0 && waits && queue.len() == 1;
+                            prop_assert!(queue.len() <= capacity || handed);
+                            waits = false;
                             appended.push(id);
                         }
                         Err(back) => refused.push(back.into_inner()),
@@ -413,7 +443,10 @@ proptest! {
                 Step::PollConsumer => match now(&mut stream) {
                     Poll::Ready(Some(item)) => seen.push(item),
                     Poll::Ready(None) => prop_assert!(done),
-                    Poll::Pending => prop_assert!(queue.is_empty() && !done),
+                    Poll::Pending => {
+                        prop_assert!(queue.is_empty() && !done);
+                        waits = true;
+                    }
                 },
                 Step::TakeOne => seen.extend(queue.remaining().next()),
                 Step::Complete => {

@@ -399,14 +399,23 @@ impl<T> Engine<T> {
         wake_all(producers);
     }
 
-    /// Appends if there is room that nobody waits for.
+    /// Appends if there is room that nobody waits for; with no room at all, if a consumer waits.
     pub(crate) fn try_push(&self, item: T) -> Result<(), (T, Refusal)> {
+        self.push_if(item, |inbox, room| inbox.line.lets_in(room) || self.is_awaited(inbox))
+    }
+
+    /// Whether a consumer waits for an item of a queue with no room at all.
+    fn is_awaited(&self, inbox: &Inbox<T>) -> bool {
+        self.capacity == Some(0) && self.len() == 0 && inbox.line.is_empty() && !inbox.consumers.is_empty()
+    }
+
+    fn push_if(&self, item: T, may: impl FnOnce(&Inbox<T>, usize) -> bool) -> Result<(), (T, Refusal)> {
         let woken = {
             let mut inbox = self.arrivals.0.inbox.lock();
             if inbox.closed {
                 return Err((item, Refusal::Closed));
             }
-            if !inbox.line.lets_in(self.room()) {
+            if !may(&inbox, self.room()) {
                 return Err((item, Refusal::Full));
             }
             inbox.backlog.push_back(Entry::Item(item));
@@ -420,7 +429,7 @@ impl<T> Engine<T> {
     /// Appends once there is room, in the order of the first polls; gives the item back once the engine is closed.
     pub(crate) fn poll_offer(&self, offer: &mut Offer<T>, waker: &Waker) -> Poll<Result<(), T>> {
         match std::mem::replace(offer, Offer::Over) {
-            Offer::Holding(item) => match self.try_push(item) {
+            Offer::Holding(item) => match self.push_if(item, |inbox, room| inbox.line.lets_in(room)) {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err((item, Refusal::Closed)) => Poll::Ready(Err(item)),
                 Err((item, Refusal::Full)) => self.join(offer, item, waker.clone()),
