@@ -13,6 +13,7 @@ use super::Thrown;
 use super::errors::Kind;
 use super::frame::{ANSWERED, Answer, ELSEWHERE, ENDED, GONE, INSIDE, Rare, WATCHED};
 use crate::alarm::Alarm;
+use crate::contain::wake;
 use crate::ctx::{Busy, Done};
 use crate::tramp::Report;
 use crate::{Ctx, CtxGuard, SharedError, time};
@@ -61,10 +62,10 @@ impl<Y, S> Rare<Y, S> {
     /// Before the body is polled from wherever it is: whether it is answered.
     #[inline(always)]
     fn begin(&mut self, watched: bool, outside: &Waker) -> bool {
-        let alerts = mem::replace(&mut self.alerts, if watched { WATCHED } else { 0 });
-        if alerts & INSIDE != 0 {
+        if self.alerts & INSIDE != 0 {
             self.wake_inside(outside);
         }
+        let alerts = mem::replace(&mut self.alerts, if watched { WATCHED } else { 0 });
         alerts & ANSWERED != 0
     }
 
@@ -74,7 +75,7 @@ impl<Y, S> Rare<Y, S> {
         if let Some(inside) = self.inside.take()
             && !inside.will_wake(outside)
         {
-            inside.wake();
+            wake(inside);
         }
     }
 

@@ -142,7 +142,8 @@ impl<Y: Send + 'static, S: Send + 'static> Future for Yield<'_, Y, S> {
         }
         match this.poll_rarely(cx) {
             None => Poll::Pending,
-            Some(thrown) => {
+            Some(None) => Poll::Ready(Ok(None)),
+            Some(Some(thrown)) => {
                 this.stage = Stage::Over;
                 Poll::Ready(Err(thrown))
             }
@@ -152,12 +153,16 @@ impl<Y: Send + 'static, S: Send + 'static> Future for Yield<'_, Y, S> {
 
 impl<Y: Send + 'static, S: Send + 'static> Yield<'_, Y, S> {
     /// An error is thrown, or it is polled twice, or somewhere else, or to begin with with another context than the body.
+    /// `None` waits.
     #[cold]
     #[inline(never)]
-    fn poll_rarely(&mut self, cx: &mut Context<'_>) -> Option<Thrown> {
+    fn poll_rarely(&mut self, cx: &mut Context<'_>) -> Option<Option<Thrown>> {
+        if let Stage::Over = self.stage {
+            return Some(None);
+        }
         match (self.id.find(), mem::replace(&mut self.stage, Stage::Over)) {
-            (Found::Running(Some(Answer::Thrown(thrown))), _) => return Some(thrown),
-            (Found::Nothing, _) => return Some(Thrown::new(Kind::Misused.into())),
+            (Found::Running(Some(Answer::Thrown(thrown))), _) => return Some(Some(thrown)),
+            (Found::Nothing, _) => return Some(Some(Thrown::new(Kind::Misused.into()))),
             // What was sent to a yield that is gone is lost.
             (Found::Running(_), Stage::New(item)) => {
                 self.id.hand_over_inside(item);
