@@ -1,6 +1,6 @@
 //! A queue between threads on a context.
 //!
-//! A [`SyncQueue`] is a [`Queue`](crate::Queue) for threads: a consumer is a blocking iterator instead of a stream.
+//! A [`SyncQueue`] is a [`Queue`] for threads: a consumer is a blocking iterator instead of a stream.
 //! It ends when the context completes, and its thread is woken for that at once.
 //!
 //! ```

@@ -27,8 +27,8 @@ use super::shared::{Consumer, Shared};
 ///
 /// # Fairness
 ///
-/// It takes its share of Tokio's cooperative budget: a task that finds items without end lets others run after at most
-/// 1,024 of them, or 128 instructions.
+/// It takes its share of Tokio's cooperative budget: a task that finds items without end lets others run after about
+/// 1,000 of them, or 128 instructions.
 ///
 /// # Drop
 ///
