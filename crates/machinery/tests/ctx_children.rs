@@ -256,3 +256,15 @@ fn children_are_listed_while_others_make_and_drop_them() {
     });
     assert!(root.children().is_empty());
 }
+
+#[test]
+fn what_is_below_a_context_with_several_parents_is_shown_once() {
+    let root = Ctx::beginning("root");
+    let mut all = vec![root.child("left"), root.child("right")];
+    for _ in 0..1_000 {
+        let above = [all[all.len() - 2].ctx(), all[all.len() - 1].ctx()];
+        all.extend(["left", "right"].map(|name| root.linked(name, &above)));
+    }
+    // The first parent of all of them is the root. Each stands below that, and below its two others.
+    assert_eq!(root.tree().iter().count(), 1 + 2 + 3 * 2 * 1_000);
+}

@@ -1,5 +1,6 @@
 //! What hangs below a context, to be looked at while it runs.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use super::family::NodeRef;
@@ -55,8 +56,12 @@ impl Ctx {
     pub fn tree(&self) -> Tree {
         let mut rows = Vec::new();
         let mut next = vec![(0, self.clone())];
+        // Those linked to several. The rows hold them, so that no address is used again.
+        let mut met = HashSet::new();
         while let Some((depth, ctx)) = next.pop() {
-            next.extend(ctx.children().into_iter().rev().map(|kid| (depth + 1, kid)));
+            if ctx.0.more_parents().is_empty() || met.insert(ctx.0.address()) {
+                next.extend(ctx.children().into_iter().rev().map(|kid| (depth + 1, kid)));
+            }
             rows.push((depth, ctx));
         }
         Tree { rows }
@@ -66,7 +71,8 @@ impl Ctx {
 /// A context and what was pending below it, as [`Ctx::tree`] found it.
 ///
 /// `{}` shows a context in each line, indented by how deep it stands; `{:#}` adds the line of code that made it. A context
-/// that is linked to several stands below each of them. It holds handles to all of the contexts until it is dropped.
+/// that is linked to several stands below each of them, and what is below it stands below the first of these only. It
+/// holds handles to all of the contexts until it is dropped.
 ///
 /// # Examples
 ///
