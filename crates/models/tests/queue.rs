@@ -177,6 +177,24 @@ fn with_no_room_at_all_a_producer_and_a_consumer_meet() {
 }
 
 #[test]
+fn with_no_room_at_all_try_append_meets_a_consumer_that_waits_or_refuses() {
+    model(|| {
+        let root = Ctx::beginning("root");
+        let queue = queue(&root).capacity(0).build();
+        let producer = thread::spawn({
+            let queue = queue.clone();
+            move || match queue.try_append(1) {
+                Ok(()) => true,
+                Err(refused) => refused.is_full() && block_on(queue.append_wait(refused.into_inner())).is_ok(),
+            }
+        });
+        assert_eq!(block_on(queue.stream().next()), Some(1));
+        assert!(producer.join().expect("no panic"));
+        assert!(queue.is_empty());
+    });
+}
+
+#[test]
 fn a_producer_that_goes_away_passes_its_room_on() {
     large_model(|| {
         let root = Ctx::beginning("root");
