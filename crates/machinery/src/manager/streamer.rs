@@ -266,20 +266,21 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
             if let Some(result) = self.engine.queued.pop_front() {
                 return Poll::Ready(Some(result));
             }
-            let idle = self.is_idle();
             self.engine.take_queued(&self.shared, true);
             self.shared.lane.drop_waiting(&self.shared);
             if !self.engine.queued.is_empty() {
                 continue;
             }
-            if idle && self.close() {
+            // Asked for once all calls are collected: the one that tells of the end of what runs now is still to come.
+            if !self.is_idle() {
+                if self.shared.bell.sleep(cx.waker()) {
+                    return Poll::Pending;
+                }
+            } else if self.close() {
                 self.state = State::Ended;
                 self.engine.drop_sources(&self.shared, false);
                 self.shared.bell.leave();
                 return Poll::Ready(None);
-            }
-            if !idle && self.shared.bell.sleep(cx.waker()) {
-                return Poll::Pending;
             }
         }
     }
