@@ -35,11 +35,8 @@ enum Why {
 impl NodeRef {
     /// Completes this node, and answers whether this call was the one. Returns after the callbacks have run.
     pub(super) fn complete(&self, cause: Cause) -> bool {
-        if self.is_closed() {
-            return false;
-        }
-        let (at_high, at_low) = Stamp::now().halves();
-        let settlement = match self.settle_leaf(cause.settlement(at_high), at_low) {
+        let Some((settlement, at_low)) = self.settlement(cause) else { return false };
+        let settlement = match self.settle_leaf(settlement, at_low) {
             Ok(waiter) => {
                 if let Some(waker) = waiter {
                     notify::tell_one(self, waker);
@@ -74,11 +71,18 @@ impl NodeRef {
 
     /// Claims and marks. The winner has to send the outbox.
     pub(super) fn settle(&self, cause: Cause, outbox: &mut Outbox) -> bool {
+        let Some((settlement, at_low)) = self.settlement(cause) else { return false };
+        self.settle_by(Why::Own(settlement), at_low, outbox)
+    }
+
+    /// What is to be written down, and the lower half of when; nothing where the node is settled already.
+    #[inline]
+    fn settlement(&self, cause: Cause) -> Option<(Settlement, u32)> {
         if self.is_closed() {
-            return false;
+            return None;
         }
         let (at_high, at_low) = Stamp::now().halves();
-        self.settle_by(Why::Own(cause.settlement(at_high)), at_low, outbox)
+        Some((cause.settlement(at_high), at_low))
     }
 
     /// For a fresh node one of whose parents is settled already.
