@@ -1,5 +1,6 @@
 //! Errors that are shared by everybody who has to hear of them.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -86,15 +87,18 @@ impl Error for PanicError {}
 
 impl PanicError {
     /// The error of a panic that goes on: its payload stays as it is.
-    pub(crate) fn of(payload: &(dyn std::any::Any + Send)) -> Self {
-        let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
-            text
-        } else if let Some(text) = payload.downcast_ref::<String>() {
-            text
-        } else {
-            "with something that is not text"
-        };
-        Self(message.into())
+    pub(crate) fn of(payload: &(dyn Any + Send)) -> Self {
+        Self(text_of(payload).into())
+    }
+}
+
+fn text_of(payload: &(dyn Any + Send)) -> &str {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text
+    } else {
+        "with something that is not text"
     }
 }
 
@@ -120,25 +124,17 @@ pub(crate) fn kind_of<E>() -> Option<&'static str> {
 }
 
 /// The message of a panic. The payload may be anything; its drop is user code and is contained.
-pub(crate) fn panic_message(payload: Box<dyn std::any::Any + Send>) -> Box<str> {
-    let message = match payload.downcast::<String>() {
-        Ok(text) => return text.into_boxed_str(),
-        Err(payload) => match payload.downcast::<&'static str>() {
-            Ok(text) => return (*text).into(),
-            Err(payload) => {
-                let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
-                if let Err(again) = dropped {
-                    // A payload whose drop panics is left alone, as its second payload may do the same.
-                    std::mem::forget(again);
-                }
-                "with something that is not text"
-            }
-        },
-    };
-    message.into()
+pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> Box<str> {
+    let message = text_of(&*payload).into();
+    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
+    if let Err(again) = dropped {
+        // A payload whose drop panics is left alone, as its second payload may do the same.
+        std::mem::forget(again);
+    }
+    message
 }
 
-pub(crate) fn panic_error(payload: Box<dyn std::any::Any + Send>) -> SharedError {
+pub(crate) fn panic_error(payload: Box<dyn Any + Send>) -> SharedError {
     Arc::new(PanicError(panic_message(payload)))
 }
 
