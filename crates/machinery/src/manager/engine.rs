@@ -320,9 +320,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 if let Given::Error(error) = &given
                     && source.end_at_first_error
                 {
-                    self.may_hold = true;
-                    drop_body(shared, &mut source);
-                    source.fail(Arc::clone(error));
+                    self.fail(shared, &mut source, error);
                 }
                 let (sources, context) = (source.sources(), source.context().clone());
                 let (turn, goes_on) = self.given(shared, sources, given, context, Some(&link));
@@ -352,14 +350,19 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                     let (sources, context) = self.end(shared, link);
                     return Turn::Yield(Fed::Failure { sources, exception, context });
                 }
-                self.may_hold = true;
-                drop_body(shared, &mut source);
-                source.fail(Arc::clone(&exception));
+                self.fail(shared, &mut source, &exception);
                 let (sources, context) = (source.sources(), source.context().clone());
                 line_up::<T, C>(&mut self.ready, link);
                 Turn::Yield(Fed::Failure { sources, exception, context })
             }
         }
+    }
+
+    /// Ends a source that has failed for good, which still owes its iteration stop.
+    fn fail(&mut self, shared: &Arc<Shared<T, C>>, source: &mut Owner<T, C>, error: &SharedError) {
+        self.may_hold = true;
+        drop_body(shared, source);
+        source.fail(Arc::clone(error));
     }
 
     /// Passes on what a source gave. The second answer is false if the source `from` has to wait before it goes on.

@@ -10,7 +10,7 @@ use super::body::{Body, FnBody, FutureBody, GeneratorBody, IterBody, StreamBody,
 use super::feed::{Feed, Given, IntoFeed, Place, Sub};
 use super::node::Owner;
 use super::result::Added;
-use super::shared::{Entry, Shared};
+use super::shared::{Entry, Inbox, Shared};
 use super::sources::QueueInput;
 use crate::generator::{AsyncGenerator, Items};
 use crate::sync::atomic::Ordering;
@@ -310,36 +310,14 @@ where
     where
         B: Body<T> + 'static,
     {
-        let context = self.context();
-        if self.shared.ctx.is_done() {
-            return self.refused(&name, source);
-        }
-        let first = {
-            let mut inbox = self.shared.inbox.lock();
-            if inbox.closed {
-                drop(inbox);
-                return self.refused(&name, source);
-            }
+        self.put_in(name, source, |inbox, name, source, context| {
             let link = self.shared.new_link(kind, Some(name), None);
             inbox.put_source(Owner::new(link, &self.shared.bell, context, wrap(source), false))
-        };
-        if first {
-            self.shared.bell.ring();
-        }
-        Added::Taken
+        })
     }
 
     fn offer<S>(&self, name: Name, source: S, wrap: impl FnOnce(S) -> Sub<T>) -> Added<S> {
-        let context = self.context();
-        if self.shared.ctx.is_done() {
-            return self.refused(&name, source);
-        }
-        let first = {
-            let mut inbox = self.shared.inbox.lock();
-            if inbox.closed {
-                drop(inbox);
-                return self.refused(&name, source);
-            }
+        self.put_in(name, source, |inbox, name, source, context| {
             let mut sub = wrap(source);
             sub.name = Some(name);
             if sub.place == Place::Turn {
@@ -347,11 +325,25 @@ where
                 let link = self.shared.new_link(kind, name, None);
                 inbox.put_source(Owner::new(link, &self.shared.bell, context, body, end_at_first_error))
             } else {
-                let first = inbox.entries.is_empty();
-                inbox.entries.push_back(Entry::Elsewhere { sub: Box::new(sub), context });
-                inbox.turns += 1;
-                first
+                inbox.put(Entry::Elsewhere { sub: Box::new(sub), context })
             }
+        })
+    }
+
+    /// Puts a source into the inbox, unless the manager has stopped. `put` says whether it is the first entry.
+    #[inline]
+    fn put_in<S>(&self, name: Name, source: S, put: impl FnOnce(&mut Inbox<T, C>, Name, S, C) -> bool) -> Added<S> {
+        let context = self.context();
+        if self.shared.ctx.is_done() {
+            return self.refused(&name, source);
+        }
+        let first = {
+            let mut inbox = self.shared.inbox.lock();
+            if inbox.closed {
+                drop(inbox);
+                return self.refused(&name, source);
+            }
+            put(&mut inbox, name, source, context)
         };
         if first {
             self.shared.bell.ring();

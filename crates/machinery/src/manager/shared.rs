@@ -61,6 +61,14 @@ impl<T, C> Default for Inbox<T, C> {
 }
 
 impl<T, C> Inbox<T, C> {
+    /// Puts in something that has one turn; says whether it is the first entry.
+    pub(crate) fn put(&mut self, entry: Entry<T, C>) -> bool {
+        let first = self.entries.is_empty();
+        self.entries.push_back(entry);
+        self.turns += 1;
+        first
+    }
+
     /// Puts in a source that takes its turns where the results are consumed; says whether it is the first entry.
     pub(crate) fn put_source(&mut self, source: Owner<T, C>) -> bool {
         let first = self.entries.is_empty();
@@ -115,10 +123,7 @@ impl<T, C> Shared<T, C> {
             if inbox.closed {
                 return Err(entry);
             }
-            let first = inbox.entries.is_empty();
-            inbox.entries.push_back(entry);
-            inbox.turns += 1;
-            first
+            inbox.put(entry)
         };
         if first {
             self.bell.ring();
