@@ -53,7 +53,7 @@
 mod builder;
 mod core;
 mod errors;
-mod frame;
+mod head;
 mod left;
 mod stop;
 mod yielder;
@@ -141,11 +141,17 @@ pub trait Items: sealed::Sealed + 'static {
 }
 
 mod sealed {
+    use std::task::Poll;
+
     use crate::SharedError;
 
     #[expect(unnameable_types, reason = "nobody else is to implement it")]
     pub trait Sealed: Sized {
         fn item<Y>(item: Y) -> Self::Item<Y>
+        where
+            Self: super::Items;
+
+        fn items<Y>(polled: Poll<Option<Y>>) -> Poll<Option<Self::Item<Y>>>
         where
             Self: super::Items;
 
@@ -165,6 +171,11 @@ impl sealed::Sealed for Infallible {
         item
     }
 
+    #[inline(always)]
+    fn items<Y>(polled: Poll<Option<Y>>) -> Poll<Option<Y>> {
+        polled
+    }
+
     fn error<Y>(error: SharedError) -> Result<Y, SharedError> {
         Err(error)
     }
@@ -177,6 +188,11 @@ impl Items for SharedError {
 impl sealed::Sealed for SharedError {
     fn item<Y>(item: Y) -> Result<Y, Self> {
         Ok(item)
+    }
+
+    #[inline(always)]
+    fn items<Y>(polled: Poll<Option<Y>>) -> Poll<Option<Result<Y, Self>>> {
+        polled.map(|item| item.map(Ok))
     }
 
     fn error<Y>(error: Self) -> Result<Result<Y, Self>, Self> {
@@ -374,26 +390,25 @@ where
 
     #[inline(always)]
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<E::Item<Y>>> {
-        if !self.core.is_ready() {
+        if self.core.is_watched() {
             return self.poll_watched(cx);
         }
         match self.core.go_on(cx) {
-            Poll::Ready(Some(item)) => Poll::Ready(Some(E::item(item))),
-            Poll::Ready(None) => Poll::Ready(self.over()),
-            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => self.poll_rarely(cx),
+            polled => E::items(polled),
         }
     }
 
-    /// The same on a context that has not completed.
+    /// The same on a context.
     #[inline(never)]
     fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<Option<E::Item<Y>>> {
-        if !self.core.is_watched_and_ready() {
+        if !self.core.is_undisturbed() {
             return self.poll_rarely(cx);
         }
         match self.core.go_on(cx) {
-            Poll::Ready(Some(item)) => Poll::Ready(Some(E::item(item))),
-            Poll::Ready(None) => Poll::Ready(self.over()),
+            Poll::Ready(None) => self.poll_rarely(cx),
             Poll::Pending => self.wait(cx),
+            polled => E::items(polled),
         }
     }
 
@@ -404,21 +419,11 @@ where
         self.core.wait(cx).map(|resumed| self.ended(resumed))
     }
 
-    /// Anything but a body that goes on from a yield.
+    /// Anything but a body that goes on from wherever it is.
     #[cold]
     #[inline(never)]
     fn poll_rarely(&mut self, cx: &mut Context<'_>) -> Poll<Option<E::Item<Y>>> {
-        self.core.poll(cx).map(|resumed| match resumed {
-            Resumed::Item(item) => Some(E::item(item)),
-            over => self.ended(over),
-        })
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn over(&mut self) -> Option<E::Item<Y>> {
-        let over = self.core.over();
-        self.ended(over)
+        self.core.poll(cx).map(|resumed| self.ended(resumed))
     }
 
     #[cold]

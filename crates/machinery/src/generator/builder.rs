@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::core::{Body, Bound, BoxedBody, Core};
 use super::errors::unwrapped;
-use super::frame::{Id, Rare};
+use super::head::{Head, Id};
 use super::{AsyncGenerator, Thrown, Yielder};
 use crate::{Ctx, CtxGuard, Name, SharedError};
 
@@ -174,7 +174,7 @@ where
     Y: Send + 'static,
     S: Send + 'static,
 {
-    Box::pin(Identified { body, unwrap: Thrown::into_error, id })
+    Box::pin(Headed { head: Head::new(id), body, unwrap: Thrown::into_error })
 }
 
 fn fallible<Y, S>(
@@ -185,30 +185,41 @@ where
     Y: Send + 'static,
     S: Send + 'static,
 {
-    Box::pin(Identified { body, unwrap: unwrapped, id })
+    Box::pin(Headed { head: Head::new(id), body, unwrap: unwrapped })
 }
 
 pin_project_lite::pin_project! {
-    /// A body, the error that it ends with out of its wrappings.
-    struct Identified<B, E, Y, S> {
+    /// A body with its head, and what takes the error that it ends with out of its wrappings.
+    struct Headed<B, U, Y, S> {
+        head: Head<Y, S>,
         #[pin]
         body: B,
-        unwrap: fn(E) -> SharedError,
-        id: Id<Y, S>,
+        unwrap: U,
     }
 }
 
-impl<B, E, Y, S> Body<Y, S> for Identified<B, E, Y, S>
+impl<B, E, U, Y, S> Body<Y, S> for Headed<B, U, Y, S>
 where
     B: Future<Output = Result<(), E>> + Send,
+    U: Fn(E) -> SharedError + Send,
+    Y: Send,
+    S: Send,
 {
     #[inline]
-    fn resume(self: Pin<&mut Self>, answered: bool, rare: &mut Rare<Y, S>, cx: &mut Context<'_>) -> Poll<Option<Y>> {
+    fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Y>> {
         let this = self.project();
-        let finish = |rare: &mut Rare<Y, S>, result: Result<(), E>, last| {
-            rare.finish(result.map_err(this.unwrap), last);
-        };
-        this.id.enter(answered, rare, cx, |cx| this.body.poll(cx), finish)
+        if !this.head.is_ready() {
+            return Poll::Ready(None);
+        }
+        this.head.enter(cx, |cx| this.body.poll(cx), this.unwrap)
+    }
+
+    fn head(&self) -> Option<&Head<Y, S>> {
+        Some(&self.head)
+    }
+
+    fn head_mut(self: Pin<&mut Self>) -> Option<&mut Head<Y, S>> {
+        Some(self.project().head)
     }
 }
 

@@ -4,24 +4,28 @@ use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{self, Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Thrown;
 use super::errors::Kind;
-use super::frame::{ANSWERED, Answer, ELSEWHERE, ENDED, GONE, INSIDE, Rare, WATCHED};
+use super::head::{End, Head};
 use crate::alarm::Alarm;
-use crate::contain::wake;
 use crate::ctx::{Busy, Done};
 use crate::tramp::Report;
 use crate::{Ctx, CtxGuard, SharedError, time};
 
-/// A body that knows the generator's id.
+/// A body with its head.
 pub(super) trait Body<Y, S>: Send {
-    /// Polls it, and gives what it yields, or `None` when it has ended.
-    fn resume(self: Pin<&mut Self>, answered: bool, rare: &mut Rare<Y, S>, cx: &mut Context<'_>) -> Poll<Option<Y>>;
+    /// Lets it go on, and gives what it yields; `None` when it has ended, or when there is more to look at before.
+    fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Y>>;
+
+    /// None once it is gone.
+    fn head(&self) -> Option<&Head<Y, S>>;
+
+    fn head_mut(self: Pin<&mut Self>) -> Option<&mut Head<Y, S>>;
 }
 
 pub(super) type BoxedBody<Y, S> = Pin<Box<dyn Body<Y, S>>>;
@@ -30,70 +34,16 @@ pub(super) type BoxedBody<Y, S> = Pin<Box<dyn Body<Y, S>>>;
 struct Gone;
 
 impl<Y, S> Body<Y, S> for Gone {
-    fn resume(self: Pin<&mut Self>, _: bool, _: &mut Rare<Y, S>, _: &mut Context<'_>) -> Poll<Option<Y>> {
+    fn resume(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Y>> {
         Poll::Ready(None)
     }
-}
 
-impl<Y, S> Rare<Y, S> {
-    fn new() -> Self {
-        Self { alerts: ELSEWHERE, answer: None, inside: None, result: None, last: None }
+    fn head(&self) -> Option<&Head<Y, S>> {
+        None
     }
 
-    fn is_ended(&self) -> bool {
-        self.alerts & ENDED != 0
-    }
-
-    /// Whether the body stands at a yield, and so can be answered.
-    fn stands(&self) -> bool {
-        self.alerts & (ELSEWHERE | GONE | ENDED) == 0 && !self.is_throw_pending()
-    }
-
-    fn is_throw_pending(&self) -> bool {
-        matches!(self.answer, Some(Answer::Thrown(_)))
-    }
-
-    fn answer(&mut self, answer: Answer<S>) {
-        self.alerts |= ANSWERED;
-        let before = self.answer.replace(answer);
-        drop(before);
-    }
-
-    /// Before the body is polled from wherever it is: whether it is answered.
-    #[inline(always)]
-    fn begin(&mut self, watched: bool, outside: &Waker) -> bool {
-        if self.alerts & INSIDE != 0 {
-            self.wake_inside(outside);
-        }
-        let alerts = mem::replace(&mut self.alerts, if watched { WATCHED } else { 0 });
-        alerts & ANSWERED != 0
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn wake_inside(&mut self, outside: &Waker) {
-        if let Some(inside) = self.inside.take()
-            && !inside.will_wake(outside)
-        {
-            wake(inside);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    pub(super) fn finish(&mut self, result: Result<(), SharedError>, last: Option<Y>) {
-        self.result = Some(result);
-        self.last = last;
-    }
-}
-
-/// Ends a generator whose body panics.
-struct Unwinding<'a, Y, S>(&'a mut Rare<Y, S>);
-
-impl<Y, S> Drop for Unwinding<'_, Y, S> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.0.alerts |= ENDED;
+    fn head_mut(self: Pin<&mut Self>) -> Option<&mut Head<Y, S>> {
+        None
     }
 }
 
@@ -109,8 +59,8 @@ pub(super) enum Resumed<Y> {
 pub(super) struct Core<Y, S> {
     /// Another one, of no size, once it has ended.
     body: BoxedBody<Y, S>,
-    rare: Rare<Y, S>,
-    started: bool,
+    /// It is on a context, or exits.
+    is_watched: bool,
     /// How the body ended, where that comes after an item.
     outcome: Option<Result<(), SharedError>>,
     /// An error that found nobody to take it.
@@ -158,27 +108,24 @@ where
     S: Send + 'static,
 {
     pub(super) fn new(body: BoxedBody<Y, S>, bound: Option<Box<Bound>>) -> Self {
-        Self {
-            body,
-            rare: Rare::new(),
-            started: false,
-            outcome: None,
-            unclaimed: None,
-            stopping: false,
-            exit: None,
-            bound,
-        }
+        Self { body, is_watched: bound.is_some(), outcome: None, unclaimed: None, stopping: false, exit: None, bound }
+    }
+
+    fn head(&self) -> Option<&Head<Y, S>> {
+        self.body.head()
+    }
+
+    fn head_mut(&mut self) -> Option<&mut Head<Y, S>> {
+        self.body.as_mut().head_mut()
     }
 
     /// One that has ended, to leave in the place of one that is taken away.
     pub(super) fn ended() -> Self {
-        let mut core = Self::new(Box::pin(Gone), None);
-        core.drop_body();
-        core
+        Self::new(Box::pin(Gone), None)
     }
 
     pub(super) fn is_finished(&self) -> bool {
-        self.rare.is_ended()
+        self.head().is_none_or(Head::is_ended)
     }
 
     /// Whether there is nothing more to come, of items or of errors.
@@ -192,7 +139,11 @@ where
     }
 
     pub(super) fn is_started(&self) -> bool {
-        self.started
+        self.head().is_none_or(Head::is_started)
+    }
+
+    fn is_throw_pending(&self) -> bool {
+        self.head().is_some_and(Head::is_throw_pending)
     }
 
     pub(super) fn bound(&self) -> Option<&Bound> {
@@ -214,53 +165,42 @@ where
 
     /// Gives the value back where it does not stand at a yield.
     pub(super) fn answer(&mut self, value: S) -> Result<(), S> {
-        if !self.rare.stands() {
-            return Err(value);
+        match self.head_mut() {
+            Some(head) => head.send(value),
+            None => Err(value),
         }
-        self.rare.answer(Answer::Sent(value));
-        Ok(())
     }
 
-    /// Whether the body stands at a yield, and may simply [`go on`](Self::go_on).
+    /// Whether there is more to look after than the body.
     #[inline(always)]
-    pub(super) fn is_ready(&self) -> bool {
-        self.rare.alerts == 0
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_watched
     }
 
-    /// The same on a context that has not completed, or that has no news.
+    /// Whether there is nothing more to look after after all: the context has not completed, or that is no news.
+    #[inline]
+    pub(super) fn is_undisturbed(&self) -> bool {
+        self.exit.is_none() && (self.stopping || !self.bound.as_ref().is_some_and(|bound| bound.guard.is_done()))
+    }
+
+    /// Lets the body go on. With `None` it has ended, or there is more to [look at](Self::poll).
     #[inline(always)]
-    pub(super) fn is_watched_and_ready(&self) -> bool {
-        self.rare.alerts == WATCHED
-            && self.exit.is_none()
-            && self.bound.as_ref().is_some_and(|bound| self.stopping || !bound.guard.is_done())
+    pub(super) fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<Option<Y>> {
+        self.body.as_mut().resume(cx)
     }
 
-    /// After a poll in which the body has begun to wait, on a context.
+    /// After a poll in which the body has begun to wait.
     pub(super) fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Resumed<Y>> {
-        match ready!(self.poll_limits(cx)) {
+        match task::ready!(self.poll_limits(cx)) {
             Ok(()) => self.poll(cx),
             Err(cut) => Poll::Ready(Resumed::Ended(Err(self.cut(cut)))),
         }
     }
 
-    /// Lets the body go on. With `None` it has ended, and is [`over`](Self::over).
-    #[inline(always)]
-    pub(super) fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<Option<Y>> {
-        self.resume(false, cx)
-    }
-
-    #[inline(always)]
-    fn resume(&mut self, answered: bool, cx: &mut Context<'_>) -> Poll<Option<Y>> {
-        let unwinding = Unwinding(&mut self.rare);
-        let polled = self.body.as_mut().resume(answered, unwinding.0, cx);
-        mem::forget(unwinding);
-        polled
-    }
-
     /// Lets the body go on until it yields, ends or has to wait.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Resumed<Y>> {
-        if self.bound.is_none() && self.exit.is_none() {
-            return self.poll_body(cx, false);
+        if !self.is_watched() {
+            return self.poll_body(cx);
         }
         loop {
             if let Some(bound) = &self.bound
@@ -269,11 +209,11 @@ where
             {
                 self.pass_on_completion();
             }
-            match self.poll_body(cx, true) {
+            match self.poll_body(cx) {
                 Poll::Ready(Resumed::Item(item)) if self.exit.is_some() => {
                     drop(item);
                     // An item whose yield was dropped before the error came up is nobody's fault.
-                    if !self.rare.is_throw_pending() {
+                    if !self.is_throw_pending() {
                         return Poll::Ready(Resumed::Ended(Err(self.cut(Kind::WentOn))));
                     }
                 }
@@ -281,7 +221,7 @@ where
                 Poll::Ready(Resumed::Ended(result)) => return Poll::Ready(Resumed::Ended(self.judge(result))),
                 Poll::Ready(item) => return Poll::Ready(item),
                 Poll::Pending => {
-                    if let Err(cut) = ready!(self.poll_limits(cx)) {
+                    if let Err(cut) = task::ready!(self.poll_limits(cx)) {
                         return Poll::Ready(Resumed::Ended(Err(self.cut(cut))));
                     }
                 }
@@ -289,42 +229,30 @@ where
         }
     }
 
-    #[inline(always)]
-    fn poll_body(&mut self, cx: &mut Context<'_>, watched: bool) -> Poll<Resumed<Y>> {
-        if self.is_finished() {
-            return Poll::Ready(self.already_over());
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Resumed<Y>> {
+        let Some(head) = self.head_mut() else {
+            return Poll::Ready(Resumed::Ended(self.outcome.take().unwrap_or(Ok(()))));
+        };
+        if head.is_ended() {
+            return Poll::Ready(self.over());
         }
-        self.started = true;
-        let answered = self.rare.begin(watched, cx.waker());
-        match ready!(self.resume(answered, cx)) {
+        head.begin(cx.waker());
+        match task::ready!(self.go_on(cx)) {
             Some(item) => Poll::Ready(Resumed::Item(item)),
             None => Poll::Ready(self.over()),
         }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn already_over(&mut self) -> Resumed<Y> {
-        Resumed::Ended(self.outcome.take().unwrap_or(Ok(())))
-    }
-
-    #[cold]
-    #[inline(never)]
-    pub(super) fn over(&mut self) -> Resumed<Y> {
-        let item = self.rare.last.take();
+    fn over(&mut self) -> Resumed<Y> {
+        let end = self.head_mut().map(Head::end);
         self.drop_body();
-        let result = self.rare.result.take().unwrap_or(Ok(()));
-        let result = match self.rare.answer.take() {
-            // It never came up: whoever threw it, or comes next, gets it back.
-            Some(Answer::Thrown(thrown)) if result.is_ok() => Err(thrown.into_error()),
-            _ => result,
-        };
-        match item {
-            Some(item) => {
+        match end {
+            Some(End { result, last: Some(item) }) => {
                 self.outcome = Some(result);
                 Resumed::Last(item)
             }
-            None => Resumed::Ended(result),
+            Some(End { result, last: None }) => Resumed::Ended(result),
+            None => Resumed::Ended(Ok(())),
         }
     }
 
@@ -364,18 +292,22 @@ where
 
     fn exit_with(&mut self, exit: SharedError) {
         self.begin_stop();
-        if !self.is_finished() && !self.rare.is_throw_pending() {
-            self.rare.answer(Answer::Thrown(Thrown::new(exit.clone())));
+        if !self.is_finished()
+            && !self.is_throw_pending()
+            && let Some(head) = self.head_mut()
+        {
+            head.throw(Thrown::new(exit.clone()));
         }
         self.exit = Some(exit);
+        self.is_watched = true;
     }
 
     /// From here on the grace runs. A body that is inside an await of its own is told through its context, or, without
     /// one, is over.
     pub(super) fn begin_stop(&mut self) {
         self.stopping = true;
-        let stands = self.rare.stands();
-        if !self.started || (self.bound.is_none() && !stands) {
+        let stands = self.head().is_some_and(Head::stands);
+        if !self.is_started() || (self.bound.is_none() && !stands) {
             self.drop_body();
             return;
         }
@@ -389,14 +321,16 @@ where
 
     /// Throws an error in; gives it back where nobody is there to take it.
     pub(super) fn throw(&mut self, error: SharedError) -> Result<(), SharedError> {
-        if !self.started {
+        if !self.is_started() {
             self.drop_body();
         }
-        if self.is_finished() {
-            return Err(error);
+        match self.head_mut().filter(|head| !head.is_ended()) {
+            Some(head) => {
+                head.throw(Thrown::new(error));
+                Ok(())
+            }
+            None => Err(error),
         }
-        self.rare.answer(Answer::Thrown(Thrown::new(error)));
-        Ok(())
     }
 
     pub(super) async fn resumed(&mut self) -> Resumed<Y> {
@@ -424,11 +358,7 @@ where
     }
 
     fn drop_body(&mut self) {
-        self.rare.alerts |= ENDED;
-        let inside = self.rare.inside.take();
-        self.started = true;
         drop(mem::replace(&mut self.body, Box::pin(Gone)));
-        drop(inside);
         self.let_go();
     }
 

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::SharedError;
 use crate::error::share;
@@ -114,49 +114,65 @@ impl Error for GeneratorError {}
 /// assert_eq!(numbers.throw("no more of it").await.unwrap(), Some(2));
 /// # }
 /// ```
-#[derive(Clone, Debug)]
-pub struct Thrown(SharedError);
+#[derive(Clone)]
+pub struct Thrown {
+    /// Not there for a misuse, so that a yield makes no error: nothing is called where it is polled.
+    error: Option<SharedError>,
+}
 
 impl Thrown {
     pub(super) fn new(error: SharedError) -> Self {
-        Self(error)
+        Self { error: Some(error) }
+    }
+
+    /// A yielder was used outside of its generator.
+    #[inline(always)]
+    pub(super) fn misused() -> Self {
+        Self { error: None }
     }
 
     /// The error that was thrown.
     #[must_use]
     pub fn error(&self) -> &SharedError {
-        &self.0
+        static MISUSED: LazyLock<SharedError> = LazyLock::new(|| Kind::Misused.into());
+        self.error.as_ref().unwrap_or_else(|| &MISUSED)
     }
 
     /// The error that was thrown.
     #[must_use]
     pub fn into_error(self) -> SharedError {
-        self.0
+        self.error.unwrap_or_else(|| Kind::Misused.into())
     }
 
     /// Whether the generator is being closed: it is to clean up and end.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.0.downcast_ref().is_some_and(GeneratorError::is_closed)
+        self.error().downcast_ref().is_some_and(GeneratorError::is_closed)
+    }
+}
+
+impl fmt::Debug for Thrown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Thrown").field(self.error()).finish()
     }
 }
 
 impl fmt::Display for Thrown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        fmt::Display::fmt(self.error(), f)
     }
 }
 
 impl Error for Thrown {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
+        self.error().source()
     }
 }
 
 /// The error that a body ended with, out of whatever `?` has put around it.
 pub(super) fn unwrapped(error: Box<dyn Error + Send + Sync>) -> SharedError {
     match error.downcast::<Thrown>() {
-        Ok(thrown) => thrown.0,
+        Ok(thrown) => thrown.into_error(),
         Err(error) => share(error),
     }
 }

@@ -3,13 +3,11 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::Thrown;
-use super::errors::Kind;
-use super::frame::{Answer, Found, Id};
+use super::head::{Answered, Id};
 
 /// What the body of a generator yields with.
 ///
@@ -70,7 +68,7 @@ where
     /// own, the item is dropped.
     #[inline]
     pub fn yield_(&mut self, item: Y) -> Yield<'_, Y, S> {
-        Yield { id: self.id, stage: Stage::New(item), yielder: PhantomData }
+        Yield { id: self.id, item: Some(item), yielder: PhantomData }
     }
 }
 
@@ -106,14 +104,9 @@ impl<Y, S> fmt::Debug for Yielder<Y, S> {
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Yield<'a, Y: Send + 'static, S: Send + 'static = ()> {
     id: Id<Y, S>,
-    stage: Stage<Y>,
+    /// Until it is handed over.
+    item: Option<Y>,
     yielder: PhantomData<&'a mut Yielder<Y, S>>,
-}
-
-enum Stage<Y> {
-    New(Y),
-    Standing,
-    Over,
 }
 
 // The item is moved and never pinned.
@@ -125,61 +118,49 @@ impl<Y: Send + 'static, S: Send + 'static> Future for Yield<'_, Y, S> {
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        // In this order, and without a call between one item and the next, the compiler follows it.
-        if let Stage::New(_) = this.stage
-            && let Stage::New(item) = mem::replace(&mut this.stage, Stage::Standing)
-        {
-            match this.id.hand_over(item, cx) {
-                Ok(()) => return Poll::Pending,
-                Err(item) => this.stage = Stage::New(item),
+        // In this order the compiler follows it from one item to the next.
+        if this.item.is_none() {
+            match this.id.goes_on() {
+                Some(true) => Poll::Ready(Ok(None)),
+                Some(false) => this.wait(cx),
+                None => this.poll_answered(cx),
             }
-        } else if this.id.goes_on() {
-            this.stage = Stage::Over;
-            return Poll::Ready(Ok(None));
-        } else if let Some(sent) = this.id.take_sent() {
-            this.stage = Stage::Over;
-            return Poll::Ready(Ok(sent));
-        }
-        match this.poll_rarely(cx) {
-            None => Poll::Pending,
-            Some(None) => Poll::Ready(Ok(None)),
-            Some(Some(thrown)) => {
-                this.stage = Stage::Over;
-                Poll::Ready(Err(thrown))
+        } else {
+            match this.id.hand_over(&mut this.item, cx) {
+                Some(true) => Poll::Pending,
+                Some(false) => this.wait(cx),
+                None => this.poll_answered(cx),
             }
         }
     }
 }
 
 impl<Y: Send + 'static, S: Send + 'static> Yield<'_, Y, S> {
-    /// An error is thrown, or it is polled twice, or somewhere else, or to begin with with another context than the body.
-    /// `None` waits.
-    #[cold]
-    #[inline(never)]
-    fn poll_rarely(&mut self, cx: &mut Context<'_>) -> Option<Option<Thrown>> {
-        if let Stage::Over = self.stage {
-            return Some(None);
-        }
-        match (self.id.find(), mem::replace(&mut self.stage, Stage::Over)) {
-            (Found::Running(Some(Answer::Thrown(thrown))), _) => return Some(Some(thrown)),
-            (Found::Nothing, _) => return Some(Some(Thrown::new(Kind::Misused.into()))),
-            // What was sent to a yield that is gone is lost.
-            (Found::Running(_), Stage::New(item)) => {
-                self.id.hand_over_inside(item);
-                self.stage = Stage::Standing;
-            }
-            (_, stage) => self.stage = stage,
-        }
-        self.id.remember(cx.waker());
-        None
+    /// Anything but a body that goes on from one item to the next.
+    #[inline(always)]
+    fn poll_answered(&mut self, cx: &Context<'_>) -> Poll<Result<Option<S>, Thrown>> {
+        let answered = match self.id.take_answer(self.item.is_some()) {
+            Answered::Nothing => return self.wait(cx),
+            Answered::Sent(sent) => Ok(sent),
+            Answered::Thrown(thrown) => Err(thrown),
+            Answered::Elsewhere => Err(Thrown::misused()),
+        };
+        self.id.end();
+        Poll::Ready(answered)
+    }
+
+    #[inline(always)]
+    fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+        self.id.wait(&mut self.item, cx.waker());
+        Poll::Pending
     }
 }
 
 impl<Y: Send + 'static, S: Send + 'static> Drop for Yield<'_, Y, S> {
     #[inline(always)]
     fn drop(&mut self) {
-        if let Stage::Standing = self.stage {
-            self.id.abandon();
+        if self.item.is_none() {
+            self.id.let_go();
         }
     }
 }

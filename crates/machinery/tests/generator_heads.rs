@@ -166,7 +166,7 @@ async fn a_body_that_catches_panics_of_generators_inside_goes_on_yielding() {
             let mut inner = AsyncGenerator::new(|mut inside: Yielder<u32>| async move {
                 let mut given = inside.yield_(7);
                 begin(&mut given).await;
-                panic!("with an item in the frame")
+                panic!("with an item in the head")
             });
             let caught = catch_unwind(AssertUnwindSafe(|| inner.next().now_or_never()));
             assert!(caught.is_err());
@@ -210,7 +210,7 @@ async fn a_waker_that_polls_and_drops_yields_during_the_poll_does_no_harm() {
             Poll::Ready(())
         })
         .await;
-        // While the frame is full.
+        // While the head is full.
         waker.wake_by_ref();
         breathe().await;
         waker.wake_by_ref();
@@ -240,6 +240,56 @@ async fn an_error_that_is_thrown_while_an_old_yield_is_polled_comes_up_at_the_ne
     assert_eq!(items.next().await, Some(1));
     assert!(poll(&mut Box::pin(items.next())).is_pending());
     assert_eq!(items.throw("no route").await.unwrap(), Some(3));
+}
+
+/// Polls a yield with the context of the body, and then waits for something else, before it comes back to the yield.
+async fn come_back<S: Send + 'static>(mut given: Yield<'_, u32, S>, turns: u32) -> Result<Option<S>, Thrown> {
+    begin(&mut given).await;
+    let mut seen = 0;
+    poll_fn(|_| {
+        seen += 1;
+        if seen > turns { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    given.await
+}
+
+#[tokio::test]
+async fn what_is_sent_waits_for_the_yield_that_the_body_comes_back_to() {
+    let mut items = GeneratorBuilder::new().receiving::<String>().plain(|mut y| async move {
+        assert_eq!(come_back(y.yield_(1), 2).await?.as_deref(), Some("first"));
+        y.yield_(2).await.map(drop)
+    });
+    assert_eq!(items.next().await, Some(1));
+    assert!(items.send("first".to_owned()).now_or_never().is_none());
+    // It stands there no more, and so takes no other.
+    let second = items.send("second".to_owned()).now_or_never().unwrap();
+    assert_eq!(second.unwrap_err().into_value(), "second");
+    assert_eq!(items.next().await, Some(2));
+    assert_eq!(items.next().await, None);
+}
+
+#[tokio::test]
+async fn of_two_errors_that_are_thrown_the_last_comes_up_where_the_body_stands_or_at_its_next_yield() {
+    for comes_back in [true, false] {
+        let mut items = AsyncGenerator::new(move |mut y: Yielder<u32>| async move {
+            let thrown = if comes_back {
+                come_back(y.yield_(1), 2).await.unwrap_err()
+            } else {
+                assert!(come_back(y.yield_(1), 3).await.unwrap().is_none());
+                y.yield_(2).await.unwrap_err()
+            };
+            assert_eq!(thrown.to_string(), "the second");
+            y.yield_(3).await.map(drop)
+        });
+        assert_eq!(items.next().await, Some(1));
+        if !comes_back {
+            assert!(items.next().now_or_never().is_none());
+        }
+        assert!(items.throw("the first").now_or_never().is_none());
+        assert_eq!(items.throw("the second").await.unwrap(), Some(3));
+        assert_eq!(items.next().await, None);
+    }
 }
 
 struct Panics;
