@@ -405,7 +405,7 @@ where
         if !self.core.is_undisturbed() {
             return self.poll_rarely(cx);
         }
-        match self.core.go_on(cx) {
+        match self.core.go_on_bound(cx) {
             Poll::Ready(None) => self.poll_rarely(cx),
             Poll::Pending => self.wait(cx),
             polled => E::items(polled),

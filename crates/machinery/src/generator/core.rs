@@ -102,6 +102,20 @@ impl Bound {
     }
 }
 
+/// Lets the context go when this is dropped, also where the body panics.
+struct Ending<'a>(&'a mut Option<Box<Bound>>);
+
+impl Drop for Ending<'_> {
+    /// The body has ended: its context does too.
+    fn drop(&mut self) {
+        if let Some(bound) = self.0 {
+            bound.alarm = Alarm::default();
+            bound.guard.cancel_because("the generator has ended");
+            bound.busy = None;
+        }
+    }
+}
+
 impl<Y, S> Core<Y, S>
 where
     Y: Send + 'static,
@@ -189,6 +203,15 @@ where
         self.body.as_mut().resume(cx)
     }
 
+    /// The same on a context, which is let go where the body panics.
+    #[inline(always)]
+    pub(super) fn go_on_bound(&mut self, cx: &mut Context<'_>) -> Poll<Option<Y>> {
+        let ending = Ending(&mut self.bound);
+        let polled = self.body.as_mut().resume(cx);
+        mem::forget(ending);
+        polled
+    }
+
     /// After a poll in which the body has begun to wait.
     pub(super) fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Resumed<Y>> {
         match task::ready!(self.poll_limits(cx)) {
@@ -237,22 +260,22 @@ where
             return Poll::Ready(self.over());
         }
         head.begin(cx.waker());
-        match task::ready!(self.go_on(cx)) {
+        match task::ready!(self.go_on_bound(cx)) {
             Some(item) => Poll::Ready(Resumed::Item(item)),
             None => Poll::Ready(self.over()),
         }
     }
 
     fn over(&mut self) -> Resumed<Y> {
-        let end = self.head_mut().map(Head::end);
+        let last = self.head_mut().map(Head::end).and_then(|End { result, last }| {
+            self.outcome = Some(result);
+            last
+        });
+        // Where this panics the outcome is there for whoever comes next.
         self.drop_body();
-        match end {
-            Some(End { result, last: Some(item) }) => {
-                self.outcome = Some(result);
-                Resumed::Last(item)
-            }
-            Some(End { result, last: None }) => Resumed::Ended(result),
-            None => Resumed::Ended(Ok(())),
+        match last {
+            Some(item) => Resumed::Last(item),
+            None => Resumed::Ended(self.outcome.take().unwrap_or(Ok(()))),
         }
     }
 
@@ -358,17 +381,9 @@ where
     }
 
     fn drop_body(&mut self) {
-        drop(mem::replace(&mut self.body, Box::pin(Gone)));
-        self.let_go();
-    }
-
-    /// The body has ended: its context does too.
-    fn let_go(&mut self) {
-        if let Some(bound) = &mut self.bound {
-            bound.alarm = Alarm::default();
-            bound.guard.cancel_because("the generator has ended");
-            bound.busy = None;
-        }
+        let body = mem::replace(&mut self.body, Box::pin(Gone));
+        let _ending = Ending(&mut self.bound);
+        drop(body);
     }
 
     /// Tells about an error that has nobody else to go to.

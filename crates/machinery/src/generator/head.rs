@@ -171,6 +171,13 @@ impl<Y, S> Head<Y, S> {
         self.answer(Answer::Thrown(thrown));
     }
 
+    fn take_thrown(&mut self) -> Option<Thrown> {
+        match self.answer.take_if(|answer| matches!(answer, Answer::Thrown(_))) {
+            Some(Answer::Thrown(thrown)) => Some(thrown),
+            _ => None,
+        }
+    }
+
     fn answer(&mut self, answer: Answer<S>) {
         if !self.is_throw_pending() {
             self.for_next = !self.stands();
@@ -192,16 +199,12 @@ impl<Y, S> Head<Y, S> {
 
     /// How the body has ended; an error that was thrown in and never came up goes to whoever threw it, or comes next.
     pub(super) fn end(&mut self) -> End<Y> {
-        let (result, last) = match self.result.take() {
-            Some(result) => (result, self.last.take()),
-            // It has panicked, and with it what it had yielded is lost.
-            None => (Ok(()), None),
+        let Some(result) = self.result.take() else {
+            // It has panicked, and with it what it had yielded and what was thrown in is lost.
+            return End { result: Ok(()), last: None };
         };
-        let result = match (result, self.answer.take()) {
-            (Ok(()), Some(Answer::Thrown(thrown))) => Err(thrown.into_error()),
-            (result, _) => result,
-        };
-        End { result, last }
+        let result = result.and_then(|()| self.take_thrown().map_or(Ok(()), |thrown| Err(thrown.into_error())));
+        End { result, last: self.last.take() }
     }
 
     /// Polls the body, and gives what it yields. Where it ends, `unwrap` makes the error of it, and `None` comes back.

@@ -1,0 +1,139 @@
+//! Generators whose bodies, and whose values, panic or are lost half-way.
+
+use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
+use futures_util::stream::FusedStream;
+use machinery::Ctx;
+use machinery::generator::{AsyncGenerator, GeneratorBuilder, Thrown, Yielder, stop_async_generator};
+
+/// Waits for this many polls, without a wake-up.
+async fn wait(polls: u32) {
+    let mut seen = 0;
+    poll_fn(|_| {
+        seen += 1;
+        if seen > polls { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// Polls it once, with the context of the body, and does not wait for it.
+async fn begin<F: Future + Unpin>(future: &mut F) {
+    poll_fn(|cx| {
+        assert!(Pin::new(&mut *future).poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Whether this very poll of `future` panics.
+fn panics<F: Future>(future: F) -> bool {
+    AssertUnwindSafe(future).catch_unwind().now_or_never().is_some_and(|done| done.is_err())
+}
+
+#[tokio::test]
+async fn a_body_that_panics_lets_its_context_go_at_once() {
+    for polls in 0..3 {
+        let root = Ctx::beginning("root");
+        let mut numbers = AsyncGenerator::on(&root, "numbers", move |_ctx, mut y: Yielder<u32>| async move {
+            let _ = y.yield_(1).await;
+            wait(polls).await;
+            panic!("a mistake")
+        });
+        assert_eq!(numbers.next().await, Some(1));
+        for _ in 0..polls {
+            assert!(numbers.next().now_or_never().is_none());
+        }
+        // Where nothing is to be looked at, and where an error was thrown in.
+        assert!(if polls == 2 { panics(numbers.throw("no route")) } else { panics(numbers.next()) });
+        assert!(numbers.is_finished());
+        assert!(numbers.ctx().unwrap().is_done());
+        root.cancel();
+        root.drained().now_or_never().unwrap();
+    }
+}
+
+/// Panics when it is dropped.
+struct Bomb {
+    ends: bool,
+}
+
+impl Future for Bomb {
+    type Output = Result<(), Thrown>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.ends { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the drop of a body");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_whose_drop_panics_lets_its_context_go() {
+    for ends in [false, true] {
+        let root = Ctx::beginning("root");
+        let mut numbers = AsyncGenerator::<u32>::on(&root, "numbers", move |_ctx, _y| Bomb { ends });
+        if ends {
+            assert!(panics(numbers.next()));
+        } else {
+            assert!(numbers.next().now_or_never().is_none());
+            // When its grace is over.
+            assert!(AssertUnwindSafe(stop_async_generator(&mut numbers, None, None)).catch_unwind().await.is_err());
+        }
+        assert!(numbers.is_finished());
+        root.cancel();
+        root.drained().now_or_never().unwrap();
+        assert_eq!(numbers.next().await, None);
+    }
+}
+
+#[tokio::test]
+async fn after_a_panic_nothing_comes_of_what_was_thrown_in() {
+    let mut numbers = AsyncGenerator::fallible(|mut y: Yielder<u32>| async move {
+        y.yield_(1).await?;
+        wait(2).await;
+        panic!("a mistake")
+    });
+    assert_eq!(numbers.next().await.unwrap().unwrap(), 1);
+    assert!(numbers.next().now_or_never().is_none());
+    assert!(numbers.throw("no route").now_or_never().is_none());
+    assert!(panics(numbers.next()));
+    assert!(numbers.is_terminated());
+    assert!(numbers.next().await.is_none());
+}
+
+struct Loud;
+
+impl Drop for Loud {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "the drop of what was sent");
+    }
+}
+
+#[tokio::test]
+async fn the_error_of_a_body_outlives_the_panic_of_what_was_sent_in_vain() {
+    let root = Ctx::beginning("root");
+    let mut numbers = GeneratorBuilder::new().receiving::<Loud>().on(&root, "numbers").fallible(
+        |_ctx, mut y: Yielder<u32, Loud>| async move {
+            let mut given = y.yield_(1);
+            begin(&mut given).await;
+            std::mem::forget(given);
+            wait(1).await;
+            Err("no route".into())
+        },
+    );
+    assert_eq!(numbers.next().await.unwrap().unwrap(), 1);
+    assert!(panics(numbers.send(Loud)));
+    assert!(numbers.is_finished() && !numbers.is_terminated());
+    root.cancel();
+    root.drained().now_or_never().unwrap();
+    assert_eq!(numbers.next().await.unwrap().unwrap_err().to_string(), "no route");
+    assert!(numbers.next().await.is_none());
+}
