@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
@@ -136,4 +137,19 @@ async fn the_error_of_a_body_outlives_the_panic_of_what_was_sent_in_vain() {
     root.drained().now_or_never().unwrap();
     assert_eq!(numbers.next().await.unwrap().unwrap_err().to_string(), "no route");
     assert!(numbers.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_misuse_is_one_error_wherever_it_is_seen() {
+    let (give, given) = tokio::sync::oneshot::channel();
+    let mut outer = AsyncGenerator::<u32>::new(|y| async move {
+        let _ = give.send(y);
+        Ok(())
+    });
+    assert_eq!(outer.next().await, None);
+    let thrown = given.await.unwrap().yield_(1).await.unwrap_err();
+    let error = Arc::clone(thrown.error());
+    assert!(Arc::ptr_eq(&error, &thrown.clone().into_error()));
+    let mut other = AsyncGenerator::fallible(move |_y: Yielder<u32>| async move { Err(thrown.into()) });
+    assert!(Arc::ptr_eq(&error, &other.next().await.unwrap().unwrap_err()));
 }

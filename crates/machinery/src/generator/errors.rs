@@ -120,6 +120,8 @@ pub struct Thrown {
     error: Option<SharedError>,
 }
 
+static MISUSED: LazyLock<SharedError> = LazyLock::new(|| Kind::Misused.into());
+
 impl Thrown {
     pub(super) fn new(error: SharedError) -> Self {
         Self { error: Some(error) }
@@ -134,14 +136,13 @@ impl Thrown {
     /// The error that was thrown.
     #[must_use]
     pub fn error(&self) -> &SharedError {
-        static MISUSED: LazyLock<SharedError> = LazyLock::new(|| Kind::Misused.into());
         self.error.as_ref().unwrap_or_else(|| &MISUSED)
     }
 
     /// The error that was thrown.
     #[must_use]
     pub fn into_error(self) -> SharedError {
-        self.error.unwrap_or_else(|| Kind::Misused.into())
+        self.error.unwrap_or_else(|| MISUSED.clone())
     }
 
     /// Whether the generator is being closed: it is to clean up and end.
