@@ -2,8 +2,11 @@
 
 mod wakers;
 
+use std::error::Error;
+use std::future::pending;
 use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
+use std::{fmt, io};
 
 use machinery::{Ctx, CtxOptions, Tramp};
 
@@ -146,6 +149,43 @@ fn a_completion_that_somebody_keeps_holds_no_sibling() {
     drop((sibling, child, root));
     assert!(gone.upgrade().is_none());
     assert_eq!(why.path(), "root");
+}
+
+/// An error of a user's own, made by `?` or by hand.
+#[derive(Debug)]
+struct Stopped(Box<dyn Error + Send + Sync>);
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("stopped")
+    }
+}
+
+impl Error for Stopped {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+#[tokio::test]
+async fn a_completion_that_came_as_an_error_keeps_no_tree_alive_wherever_it_goes() {
+    for way in ["run", "io", "by hand"] {
+        let (options, gone) = watched();
+        let above = Ctx::beginning_with("above", options).unwrap();
+        let below = above.child("below");
+        below.cancel_because("enough");
+        let error: Box<dyn Error + Send + Sync> = match way {
+            "run" => Box::new(below.run(pending::<()>()).await.unwrap_err()),
+            "io" => Box::new(io::Error::from(below.completion().unwrap())),
+            _ => Box::new(below.done().await.let_go()),
+        };
+        above.set_exception(Stopped(error));
+        let why = above.completion().unwrap();
+        let source = why.error().unwrap().source().unwrap();
+        assert!(source.to_string().starts_with("`above-->below` was cancelled at"), "{way}: {source}");
+        drop((why, above, below));
+        assert!(gone.upgrade().is_none(), "{way}");
+    }
 }
 
 #[test]

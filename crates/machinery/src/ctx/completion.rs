@@ -20,6 +20,9 @@ use crate::{Name, SharedError, time};
 /// as a sentence (`Display`), it is an error whose `source()` is the error that the context failed with, and behind
 /// the feature `serde` it can be serialized for machines.
 ///
+/// It keeps the context where it began in memory, and those above it, to read their names. One that came as an error,
+/// from [`Ctx::run`](crate::Ctx::run) or as an [`io::Error`], does not: see [`let_go`](Self::let_go).
+///
 /// # Examples
 ///
 /// ```
@@ -161,9 +164,32 @@ impl Completion {
         Self { origin: Origin::Node(origin), settlement, at_low }
     }
 
-    /// The same, without a handle to the context where it began. For errors of this library: an error may complete a
-    /// context, which then holds the error, and may stand above the one that the error speaks of.
-    pub(crate) fn let_go(&self) -> Self {
+    /// The same record with what is to be known of the context where it began, in place of a hold on it.
+    ///
+    /// For a completion that becomes part of an error of your own: an error may complete a context, which then holds it, and
+    /// if that stands above the one where the completion began, each would keep the other in memory for ever.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use machinery::{Completion, Ctx};
+    ///
+    /// #[derive(Debug)]
+    /// enum Failure {
+    ///     Stopped(Completion),
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let root = Ctx::beginning("app");
+    /// root.cancel_because("enough");
+    /// let Failure::Stopped(why) = Failure::Stopped(root.done().await.let_go());
+    /// drop(root);
+    /// assert_eq!(why.path(), "app");
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn let_go(&self) -> Self {
         let origin = match &self.origin {
             Origin::Node(node) => Origin::LetGo(Arc::new(Place {
                 address: node.address(),
@@ -356,7 +382,7 @@ impl Completion {
 /// deadline, and of the error's own kind where the context failed with an `io::Error`.
 impl From<Completion> for io::Error {
     fn from(completion: Completion) -> Self {
-        Self::new(completion.io_kind(), completion)
+        Self::new(completion.io_kind(), completion.let_go())
     }
 }
 

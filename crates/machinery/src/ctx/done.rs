@@ -391,6 +391,7 @@ impl<F: Future> Future for Run<F> {
         {
             return Poll::Ready(Ok(output));
         }
-        Pin::new(this.done).poll(cx).map(Err)
+        // As an error it may come to stand above the context where it began.
+        Pin::new(this.done).poll(cx).map(|completion| Err(completion.let_go()))
     }
 }
