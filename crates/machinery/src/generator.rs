@@ -325,7 +325,8 @@ where
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the value is the body's, and a drop half-way loses nothing: [`next`](Self::next) goes on.
+    /// Once polled, the value is the body's, and a drop half-way loses nothing: [`next`](Self::next) goes on. Where the body
+    /// has not come back to its yield by then, an error that is thrown in takes the place of the value.
     ///
     /// # Errors
     ///

@@ -153,3 +153,47 @@ async fn a_misuse_is_one_error_wherever_it_is_seen() {
     let mut other = AsyncGenerator::fallible(move |_y: Yielder<u32>| async move { Err(thrown.into()) });
     assert!(Arc::ptr_eq(&error, &other.next().await.unwrap().unwrap_err()));
 }
+
+/// Where the body comes back to its first yield after that, drops it, or forgets it, and where it just ends.
+#[tokio::test]
+async fn an_error_that_is_thrown_before_the_body_takes_what_was_sent_comes_in_its_place() {
+    for (what, errors) in ["comes back", "drops", "forgets", "ends"].into_iter().flat_map(|what| [(what, 1), (what, 2)])
+    {
+        let mut numbers =
+            GeneratorBuilder::new().receiving::<Arc<u32>>().plain(move |mut y: Yielder<u32, Arc<u32>>| async move {
+                let mut first = y.yield_(1);
+                begin(&mut first).await;
+                wait(2 + errors).await;
+                let thrown = match what {
+                    "comes back" => first.await,
+                    "ends" => return Ok(()),
+                    _ => {
+                        if what == "drops" {
+                            drop(first)
+                        } else {
+                            std::mem::forget(first)
+                        }
+                        y.yield_(0).await
+                    }
+                };
+                assert_eq!(thrown.unwrap_err().to_string(), format!("error {errors}"));
+                assert_eq!(y.yield_(2).await?.as_deref(), Some(&8));
+                y.yield_(3).await.map(drop)
+            });
+        assert_eq!(numbers.next().await, Some(1));
+        let sent = Arc::new(7);
+        assert!(numbers.send(Arc::clone(&sent)).now_or_never().is_none());
+        for n in 1..=errors {
+            assert!(numbers.throw(format!("error {n}")).now_or_never().is_none());
+        }
+        if what == "ends" {
+            assert_eq!(numbers.next().await, None);
+            assert_eq!(numbers.close().await.unwrap_err().to_string(), format!("error {errors}"));
+        } else {
+            assert_eq!(numbers.next().await, Some(2));
+            assert_eq!(numbers.send(Arc::new(8)).await.unwrap(), Some(3));
+            assert_eq!(numbers.next().await, None);
+        }
+        assert_eq!(Arc::strong_count(&sent), 1);
+    }
+}

@@ -179,7 +179,8 @@ impl<Y, S> Head<Y, S> {
     }
 
     fn answer(&mut self, answer: Answer<S>) {
-        if !self.is_throw_pending() {
+        // One that comes in the place of another goes where that would have gone.
+        if self.answer.is_none() {
             self.for_next = !self.stands();
         }
         self.mark.simply = NOBODY;

@@ -59,7 +59,8 @@ where
     ///
     /// # Cancel safety
     ///
-    /// An item whose future was polled is the consumer's, also when the future is dropped then. What the consumer
+    /// An item whose future was polled is the consumer's, also when the future is dropped then. One that is yielded in the
+    /// same poll as another before it waits for that to be taken, and is dropped if its future is. What the consumer
     /// answers to a yield that is dropped is lost, but for an error that it throws, which comes up at the next yield.
     ///
     /// # Errors
@@ -82,9 +83,9 @@ impl<Y, S> fmt::Debug for Yielder<Y, S> {
 ///
 /// # Cancel safety
 ///
-/// Once it was polled, the item is the consumer's, also when this is dropped then. What the consumer answers to a yield
-/// that is dropped is lost, but for an error that it throws, which comes up at the next yield. Polled again after its end it
-/// gives `None`.
+/// Once it was polled, the item is the consumer's, also when this is dropped then, unless another item of the same poll was
+/// on its way before. What the consumer answers to a yield that is dropped is lost, but for an error that it throws, which
+/// comes up at the next yield. Polled again after its end, in the body, it gives `None`.
 ///
 /// # Examples
 ///
