@@ -8,7 +8,8 @@ use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 use std::{fmt, io};
 
-use machinery::{Ctx, CtxOptions, Tramp};
+use machinery::manager::QueueManagerResult;
+use machinery::{Ctx, CtxOptions, Tramp, queue_manager};
 
 #[test]
 fn the_full_name_joins_the_names_and_prefixes_from_the_root() {
@@ -169,13 +170,18 @@ impl Error for Stopped {
 
 #[tokio::test]
 async fn a_completion_that_came_as_an_error_keeps_no_tree_alive_wherever_it_goes() {
-    for way in ["run", "io", "by hand"] {
+    for way in ["run", "io", "by hand", "manager"] {
         let (options, gone) = watched();
         let above = Ctx::beginning_with("above", options).unwrap();
         let below = above.child("below");
+        let mut results = queue_manager::<u32>(&below).build().1;
         below.cancel_because("enough");
         let error: Box<dyn Error + Send + Sync> = match way {
             "run" => Box::new(below.run(pending::<()>()).await.unwrap_err()),
+            "manager" => match results.next().await {
+                Some(QueueManagerResult::Stopped { exception }) => Box::new(exception.unwrap()),
+                _ => unreachable!("it is stopped"),
+            },
             "io" => Box::new(io::Error::from(below.completion().unwrap())),
             _ => Box::new(below.done().await.let_go()),
         };
@@ -183,7 +189,7 @@ async fn a_completion_that_came_as_an_error_keeps_no_tree_alive_wherever_it_goes
         let why = above.completion().unwrap();
         let source = why.error().unwrap().source().unwrap();
         assert!(source.to_string().starts_with("`above-->below` was cancelled at"), "{way}: {source}");
-        drop((why, above, below));
+        drop((why, above, below, results));
         assert!(gone.upgrade().is_none(), "{way}");
     }
 }

@@ -257,7 +257,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
         self.engine.take_queued(&self.shared, true);
         self.engine.drop_sources(&self.shared, true);
         self.shared.resumed.notify_waiters();
-        let exception = self.shared.ctx.completion().map(|completion| Arc::new(completion) as SharedError);
+        let exception = self.shared.ctx.completion().map(|completion| Arc::new(completion.let_go()) as SharedError);
         QueueManagerResult::Stopped { exception }
     }
 
