@@ -30,6 +30,17 @@ mod imp {
     pub(crate) use loom_local as thread_local;
 }
 
+/// Parks for so long at most. A model has no time that passes.
+#[cfg(not(any(machinery_loom, machinery_shuttle)))]
+pub(crate) fn park_timeout(timeout: std::time::Duration) {
+    std::thread::park_timeout(timeout);
+}
+
+#[cfg(any(machinery_loom, machinery_shuttle))]
+pub(crate) fn park_timeout(_: std::time::Duration) {
+    thread::park();
+}
+
 mod brief;
 
 pub(crate) use brief::{BriefGuard, BriefMutex};

@@ -36,7 +36,7 @@ use crate::queue::{AppendError, AppendWait, LimitedQueue, Options, Remaining, Sh
 use crate::{Ctx, Event, Name, Queue};
 
 pub use ensure::{EnsuredSyncQueue, EnsuringSyncBuilder};
-pub use iter::SyncIter;
+pub use iter::{NextTimeoutError, SyncIter};
 
 /// A queue between threads on a context, appended to from anywhere and consumed by blocking iterators.
 ///

@@ -1,13 +1,18 @@
 //! Consuming a queue from a thread.
 
-use std::fmt;
+use std::error::Error;
 use std::iter::FusedIterator;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
+use std::{fmt, io};
 
+use tokio::runtime::Handle;
+
+use super::park::{block_on, block_on_at_most};
+use crate::alarm::Alarm;
 use crate::queue::{Consumer, Shared};
-
-use super::park::block_on;
+use crate::time;
 
 /// How often a consumer looks again before it sleeps: at first after a pause that doubles, then after giving way to
 /// other threads. Being woken costs a thread more than all of that. The first pause is long enough for a busy producer to
@@ -63,6 +68,75 @@ impl<T> SyncIter<T> {
         }
     }
 
+    /// The next item, if one comes within `timeout`, or `None` at the end.
+    ///
+    /// The time is that of Tokio's clock where the queue's context has a runtime, so that a test can pause it, and the real
+    /// one otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`NextTimeoutError`] where neither an item nor the end came in time; the iterator can be asked again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use machinery::{Ctx, SyncQueue};
+    /// use std::time::Duration;
+    ///
+    /// let root = Ctx::beginning("app");
+    /// let queue = SyncQueue::new(&root);
+    /// let mut items = queue.iter();
+    /// assert!(items.next_timeout(Duration::ZERO).is_err());
+    /// queue.append(7);
+    /// assert_eq!(items.next_timeout(Duration::from_secs(1)).unwrap(), Some(7));
+    /// root.cancel();
+    /// assert_eq!(items.next_timeout(Duration::from_secs(1)).unwrap(), None);
+    /// ```
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<T>, NextTimeoutError> {
+        if let Poll::Ready(item) = self.poll_now() {
+            return Ok(item);
+        }
+        let ctx = self.shared.ctx().clone();
+        let runtime = ctx.runtime().ok();
+        // Its clock, which may be paused, is to be read, and not that of this thread.
+        let _entered = runtime.as_ref().map(Handle::enter);
+        let Some(until) = time::now().checked_add(timeout) else {
+            return Ok(self.wait_for_next());
+        };
+        if timeout > Duration::ZERO
+            && let Poll::Ready(item) = self.look_again()
+        {
+            return Ok(item);
+        }
+        let mut alarm = Some(Alarm::default());
+        let consumer = &mut self.consumer;
+        let waited = block_on_at_most(
+            |cx| {
+                if let Poll::Ready(item) = consumer.poll_next::<T, false>(&self.shared, Some(cx)) {
+                    return Poll::Ready(Some(item));
+                }
+                let now = time::now();
+                if now >= until {
+                    return Poll::Ready(None);
+                }
+                while let Some(set) = &mut alarm {
+                    match set.poll(cx, time::now(), until, &ctx) {
+                        Poll::Ready(Ok(())) if time::now() >= until => return Poll::Ready(None),
+                        Poll::Ready(Ok(())) => {}
+                        // There is the real clock as well.
+                        Poll::Ready(Err(_)) => alarm = None,
+                        Poll::Pending => break,
+                    }
+                }
+                Poll::Pending
+            },
+            // The runtime may not be running, or have no timers.
+            || until.saturating_duration_since(time::now()),
+        );
+        consumer.stop(&self.shared);
+        waited.ok_or_else(|| NextTimeoutError { path: ctx.full_name().into_boxed_str(), timeout })
+    }
+
     /// Whether the iterator has found its end.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -74,8 +148,8 @@ impl<T> SyncIter<T> {
         self.consumer.poll_next::<T, false>(&self.shared, None)
     }
 
-    #[cold]
-    fn wait_for_next(&mut self) -> Option<T> {
+    /// Looks so often that there is no need to sleep where an item is about to come.
+    fn look_again(&mut self) -> Poll<Option<T>> {
         for round in 0..SPINS + YIELDS {
             if round < SPINS {
                 for _ in 0..FIRST_PAUSE << round {
@@ -85,8 +159,16 @@ impl<T> SyncIter<T> {
                 crate::sync::thread::yield_now();
             }
             if let Poll::Ready(item) = self.poll_now() {
-                return item;
+                return Poll::Ready(item);
             }
+        }
+        Poll::Pending
+    }
+
+    #[cold]
+    fn wait_for_next(&mut self) -> Option<T> {
+        if let Poll::Ready(item) = self.look_again() {
+            return item;
         }
         let item = block_on(|cx| self.consumer.poll_next::<T, false>(&self.shared, Some(cx)));
         // The waker of this wait is of no use to the next one.
@@ -121,5 +203,39 @@ impl<T> fmt::Debug for SyncIter<T> {
             .field("name", &self.shared.ctx().name())
             .field("ended", &self.consumer.is_over())
             .finish_non_exhaustive()
+    }
+}
+
+/// No item came in time.
+///
+/// # Examples
+///
+/// ```
+/// use machinery::{Ctx, sync_queue};
+/// use std::time::Duration;
+///
+/// let root = Ctx::beginning("app");
+/// let jobs = sync_queue(&root).name("jobs").build::<u32>();
+/// let late = jobs.iter().next_timeout(Duration::ZERO).unwrap_err();
+/// assert_eq!(late.to_string(), "no item came in 0ns from the queue `app-->jobs`");
+/// assert_eq!(std::io::Error::from(late).kind(), std::io::ErrorKind::TimedOut);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextTimeoutError {
+    path: Box<str>,
+    timeout: Duration,
+}
+
+impl fmt::Display for NextTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no item came in {:?} from the queue `{}`", self.timeout, self.path)
+    }
+}
+
+impl Error for NextTimeoutError {}
+
+impl From<NextTimeoutError> for io::Error {
+    fn from(error: NextTimeoutError) -> Self {
+        Self::new(io::ErrorKind::TimedOut, error)
     }
 }

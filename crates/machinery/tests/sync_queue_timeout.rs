@@ -1,0 +1,80 @@
+//! Waiting for an item in a thread, for so long at most.
+#![expect(clippy::disallowed_methods, reason = "a test reads the clock as a user does")]
+
+use std::thread;
+use std::time::Duration;
+
+use machinery::sync_queue::NextTimeoutError;
+use machinery::{Ctx, SyncQueue, sync_queue};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+type Waited = Result<Option<u32>, NextTimeoutError>;
+
+/// Waits a minute at most, in a thread of its own.
+fn wait(queue: &SyncQueue<u32>) -> oneshot::Receiver<Waited> {
+    let (sender, receiver) = oneshot::channel();
+    let mut items = queue.iter();
+    thread::spawn(move || sender.send(items.next_timeout(Duration::from_secs(60))));
+    receiver
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_ends_with_its_time_on_the_clock_of_the_runtime() {
+    let root = Ctx::beginning("app");
+    let queue = sync_queue(&root).name("jobs").build();
+    let start = Instant::now();
+    let late = wait(&queue).await.unwrap().unwrap_err();
+    assert_eq!(start.elapsed(), Duration::from_secs(60));
+    assert_eq!(late.to_string(), "no item came in 60s from the queue `app-->jobs`");
+    // It can be asked again, and nothing was lost.
+    queue.append(7);
+    assert_eq!(wait(&queue).await.unwrap(), Ok(Some(7)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_ends_at_once_with_an_item_or_the_end() {
+    let root = Ctx::beginning("app");
+    let queue = SyncQueue::new(&root);
+    let start = Instant::now();
+    let (waited, ()) = tokio::join!(wait(&queue), async {
+        sleep(Duration::from_secs(1)).await;
+        queue.append(7);
+    });
+    assert_eq!(waited.unwrap(), Ok(Some(7)));
+    let (waited, ()) = tokio::join!(wait(&queue), async {
+        sleep(Duration::from_secs(1)).await;
+        root.cancel();
+    });
+    assert_eq!(waited.unwrap(), Ok(None));
+    assert_eq!(start.elapsed(), Duration::from_secs(2));
+}
+
+#[test]
+fn where_no_runtime_runs_the_real_clock_ends_a_wait() {
+    let brief = Duration::from_millis(1);
+    let without = Ctx::beginning("without");
+    assert!(SyncQueue::<u32>::new(&without).iter().next_timeout(brief).is_err());
+
+    let untimed = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let idle = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    for runtime in [untimed, idle] {
+        let _inside = runtime.enter();
+        let root = Ctx::beginning("idle");
+        let queue = SyncQueue::<u32>::new(&root);
+        assert!(queue.iter().next_timeout(brief).is_err());
+        assert!(queue.iter().next_timeout(Duration::ZERO).is_err());
+        queue.append(7);
+        assert_eq!(queue.iter().next_timeout(Duration::MAX).unwrap(), Some(7));
+    }
+}
+
+#[test]
+fn a_wait_of_any_length_ends_with_the_context() {
+    let root = Ctx::beginning("app");
+    let queue = SyncQueue::<u32>::new(&root);
+    let mut items = queue.iter();
+    let waiting = thread::spawn(move || (items.next_timeout(Duration::MAX), items.is_over()));
+    root.cancel();
+    assert_eq!(waiting.join().unwrap(), (Ok(None), true));
+}
