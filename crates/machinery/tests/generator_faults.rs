@@ -197,3 +197,33 @@ async fn an_error_that_is_thrown_before_the_body_takes_what_was_sent_comes_in_it
         assert_eq!(Arc::strong_count(&sent), 1);
     }
 }
+
+#[tokio::test]
+async fn a_body_that_catches_an_error_is_still_told_that_it_is_closed() {
+    for closes in [false, true] {
+        let root = Ctx::beginning("root");
+        let mut numbers = AsyncGenerator::on(&root, "numbers", |_ctx, mut y: Yielder<u32>| async move {
+            y.yield_(1).await?;
+            wait(3).await;
+            assert_eq!(y.yield_(2).await.unwrap_err().to_string(), "no route");
+            let told = y.yield_(3).await.unwrap_err();
+            wait(1).await;
+            Err(told)
+        });
+        assert_eq!(numbers.next().await, Some(1));
+        assert!(numbers.next().now_or_never().is_none());
+        assert!(numbers.throw("no route").now_or_never().is_none());
+        // The error is on its way when the generator is to end.
+        if closes {
+            assert!(numbers.close().now_or_never().is_none());
+            assert!(numbers.close().now_or_never().is_none());
+            numbers.close().await.unwrap();
+        } else {
+            root.cancel();
+            assert!(numbers.next().now_or_never().is_none());
+            assert!(numbers.next().now_or_never().is_none());
+            assert_eq!(numbers.next().await, None);
+        }
+        assert!(numbers.is_finished());
+    }
+}

@@ -69,6 +69,8 @@ pub(super) struct Core<Y, S> {
     stopping: bool,
     /// The error that was thrown in for it to end: what it yields afterwards is not wanted.
     exit: Option<SharedError>,
+    /// That is still to be thrown in, as another error was to come up before.
+    exit_waits: bool,
     bound: Option<Box<Bound>>,
 }
 
@@ -122,7 +124,16 @@ where
     S: Send + 'static,
 {
     pub(super) fn new(body: BoxedBody<Y, S>, bound: Option<Box<Bound>>) -> Self {
-        Self { body, is_watched: bound.is_some(), outcome: None, unclaimed: None, stopping: false, exit: None, bound }
+        Self {
+            body,
+            is_watched: bound.is_some(),
+            outcome: None,
+            unclaimed: None,
+            stopping: false,
+            exit: None,
+            exit_waits: false,
+            bound,
+        }
     }
 
     fn head(&self) -> Option<&Head<Y, S>> {
@@ -236,7 +247,7 @@ where
                 Poll::Ready(Resumed::Item(item)) if self.exit.is_some() => {
                     drop(item);
                     // An item whose yield was dropped before the error came up is nobody's fault.
-                    if !self.is_throw_pending() {
+                    if !self.is_throw_pending() && !self.throw_exit() {
                         return Poll::Ready(Resumed::Ended(Err(self.cut(Kind::WentOn))));
                     }
                 }
@@ -315,14 +326,24 @@ where
 
     fn exit_with(&mut self, exit: SharedError) {
         self.begin_stop();
-        if !self.is_finished()
-            && !self.is_throw_pending()
+        self.exit = Some(exit);
+        self.exit_waits = !self.is_finished();
+        if !self.is_throw_pending() {
+            self.throw_exit();
+        }
+        self.is_watched = true;
+    }
+
+    /// Whether it has not been thrown in before.
+    fn throw_exit(&mut self) -> bool {
+        let waits = mem::take(&mut self.exit_waits);
+        if waits
+            && let Some(exit) = self.exit.clone()
             && let Some(head) = self.head_mut()
         {
-            head.throw(Thrown::new(exit.clone()));
+            head.throw(Thrown::new(exit));
         }
-        self.exit = Some(exit);
-        self.is_watched = true;
+        waits
     }
 
     /// From here on the grace runs. A body that is inside an await of its own is told through its context, or, without
