@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 use std::{fmt, io};
 
+use machinery::generator::AsyncGenerator;
 use machinery::manager::QueueManagerResult;
 use machinery::{Ctx, CtxOptions, Tramp, queue_manager};
 
@@ -170,18 +171,27 @@ impl Error for Stopped {
 
 #[tokio::test]
 async fn a_completion_that_came_as_an_error_keeps_no_tree_alive_wherever_it_goes() {
-    for way in ["run", "io", "by hand", "manager"] {
+    for way in ["run", "io", "by hand", "manager", "generator"] {
         let (options, gone) = watched();
         let above = Ctx::beginning_with("above", options).unwrap();
         let below = above.child("below");
         let mut results = queue_manager::<u32>(&below).build().1;
+        let (sender, thrown) = mpsc::channel();
+        let mut items = AsyncGenerator::on(&below, "items", move |_, mut y| async move {
+            let why = y.yield_(1).await.unwrap_err();
+            sender.send(why.into_error()).unwrap();
+            Ok(())
+        });
+        assert_eq!(items.next().await, Some(1));
         below.cancel_because("enough");
+        assert_eq!(items.next().await, None);
         let error: Box<dyn Error + Send + Sync> = match way {
             "run" => Box::new(below.run(pending::<()>()).await.unwrap_err()),
             "manager" => match results.next().await {
                 Some(QueueManagerResult::Stopped { exception }) => Box::new(exception.unwrap()),
                 _ => unreachable!("it is stopped"),
             },
+            "generator" => Box::new(thrown.recv().unwrap()),
             "io" => Box::new(io::Error::from(below.completion().unwrap())),
             _ => Box::new(below.done().await.let_go()),
         };
@@ -189,7 +199,7 @@ async fn a_completion_that_came_as_an_error_keeps_no_tree_alive_wherever_it_goes
         let why = above.completion().unwrap();
         let source = why.error().unwrap().source().unwrap();
         assert!(source.to_string().starts_with("`above-->below` was cancelled at"), "{way}: {source}");
-        drop((why, above, below, results));
+        drop((why, above, below, results, items, thrown));
         assert!(gone.upgrade().is_none(), "{way}");
     }
 }

@@ -320,7 +320,7 @@ where
             return;
         }
         if let Some(completion) = self.bound.as_ref().and_then(|bound| bound.guard.completion()) {
-            self.exit_with(Arc::new(completion));
+            self.exit_with(Arc::new(completion.let_go()));
         }
     }
 
