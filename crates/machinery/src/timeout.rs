@@ -18,10 +18,10 @@ pub use error::TimeoutError;
 pub use limited::{Limited, Plainly, Told};
 
 use crate::contain::contain;
-use crate::ctx::{Busy, Done};
+use crate::ctx::{Busy, CompletionKind, Done};
 use crate::task::graced::Grace;
 use crate::task::{Failure, Outcome};
-use crate::{Ctx, CtxGuard, CtxOptions, Event, Name, Report, SharedError, time};
+use crate::{Completion, Ctx, CtxGuard, CtxOptions, Event, Name, Report, SharedError, time};
 use error::Why;
 
 /// How long work may take where no timeout is given.
@@ -286,9 +286,18 @@ impl<W: Limited> WithTimeout<W> {
     ) -> Poll<Result<<W::Output as Outcome>::Value, TimeoutError>> {
         let mut this = self.project();
         let running = this.running.as_mut().expect("it has been started");
-        let verdict = |running: &Running| {
+        let verdict = |running: &Running, heeded: bool| {
             let passed = running.deadline.is_some_and(|deadline| time::now() > deadline);
-            let why = if let Some(completion) = this.ctx.completion() {
+            // A completion that came after the timeout is not why, also if both are found at once. That of a deadline
+            // is written down when the timer comes round to it.
+            let in_time = |why: &Completion| {
+                let came = match why.kind() {
+                    CompletionKind::DeadlinePassed => this.ctx.deadline().unwrap_or_else(|| why.at()),
+                    _ => why.at(),
+                };
+                !heeded || running.deadline.is_none_or(|deadline| came <= deadline)
+            };
+            let why = if let Some(completion) = this.ctx.completion().filter(in_time) {
                 Why::Completed(completion)
             } else if passed || running.guard.is_done() {
                 match &*this.error {
@@ -312,14 +321,14 @@ impl<W: Limited> WithTimeout<W> {
         let (before, after) = (!first, !first || !this.timeout.is_zero());
         loop {
             if running.verdict.is_none() && too_late(running, before) {
-                running.verdict = verdict(running);
+                running.verdict = verdict(running, before);
             }
             if running.verdict.is_some() && !W::TOLD {
                 break;
             }
             let polled = catch_unwind(AssertUnwindSafe(|| this.work.as_mut().poll_work(cx)));
             if running.verdict.is_none() && !matches!(polled, Ok(Poll::Pending)) && too_late(running, after) {
-                running.verdict = verdict(running);
+                running.verdict = verdict(running, after);
             }
             match polled {
                 Ok(Poll::Ready(output)) => {
@@ -343,7 +352,7 @@ impl<W: Limited> WithTimeout<W> {
                 },
                 Ok(Poll::Pending) if running.verdict.is_none() => {
                     drop(ready!(Pin::new(&mut running.done).poll(cx)));
-                    running.verdict = verdict(running);
+                    running.verdict = verdict(running, after);
                 }
                 Ok(Poll::Pending) => {
                     let Some(length) = *this.grace else { return Poll::Pending };

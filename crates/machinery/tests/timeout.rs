@@ -4,7 +4,7 @@
 mod reports;
 
 use std::future::{Future, pending};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -349,4 +349,32 @@ async fn draining_waits_for_the_clean_up() {
     root.close().await;
     assert_eq!(started.elapsed(), seconds(5));
     assert!(work.await.unwrap().unwrap_err().completion().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completion_after_the_timeout_is_still_a_timeout_where_both_are_found_at_once() {
+    for told in [false, true] {
+        let root = Ctx::beginning("root");
+        let late = Event::new();
+        let plain = async_with_timeout(&root, "plain", pending::<()>()).timeout(seconds(3)).timeout_event(&late);
+        let with = async_with_timeout_with(&root, "told", async |ctx| drop(ctx.done().await));
+        let with = with.timeout(seconds(3)).timeout_event(&late);
+        let mut work: Pin<Box<dyn Future<Output = _>>> = if told { Box::pin(with) } else { Box::pin(plain) };
+        assert!(work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        blocks(seconds(4));
+        root.cancel();
+        assert!(work.await.unwrap_err().is_timeout());
+        assert!(late.is_set());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_earlier_deadline_of_the_context_that_is_found_late_is_its_completion() {
+    let root = Ctx::beginning_with("root", CtxOptions::new().timeout(seconds(2))).unwrap();
+    let mut work = pin!(async_with_timeout(&root, "slow", pending::<()>()).timeout(seconds(3)));
+    assert!(work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    blocks(seconds(4));
+    root.done().await;
+    let error = work.await.unwrap_err();
+    assert!(!error.is_timeout() && error.completion().is_some(), "{error}");
 }
