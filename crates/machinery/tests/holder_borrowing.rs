@@ -4,10 +4,10 @@
 mod reports;
 
 use std::future::{Future, pending};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use machinery::holder::BorrowingTasks;
@@ -247,4 +247,32 @@ async fn draining_waits_for_the_holder() {
     assert!(drained.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     tasks.finish().await;
     drained.await;
+}
+
+/// Fails, and panics when it is dropped.
+struct FailsTwice;
+
+impl Future for FailsTwice {
+    type Output = Result<(), &'static str>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Err("disk full"))
+    }
+}
+
+impl Drop for FailsTwice {
+    fn drop(&mut self) {
+        panic!("a mistake");
+    }
+}
+
+#[tokio::test]
+async fn of_a_failure_and_a_panic_in_the_drop_after_it_none_is_lost() {
+    let reports = Reports::default();
+    let root = reports.root();
+    let tasks = BorrowingTasks::new(&root);
+    let task = tasks.add("bad", FailsTwice);
+    tasks.finish().await;
+    assert_eq!(task.await.unwrap_err().error().unwrap().to_string(), "disk full");
+    assert_eq!((reports.count("disk full"), reports.count("a mistake")), (1, 1), "{:?}", reports.all());
 }

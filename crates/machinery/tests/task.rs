@@ -408,3 +408,43 @@ fn scenario_32_a_handle_outlives_its_runtime_and_may_be_dropped_in_a_thread_loca
     std::thread::spawn(move || LEFT.set(Some(bad))).join().unwrap();
     assert_eq!(reports.count("nobody read its error: no route"), 1);
 }
+
+/// Fails, and panics when it is dropped.
+struct FailsTwice;
+
+impl Future for FailsTwice {
+    type Output = Result<(), &'static str>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Err("disk full"))
+    }
+}
+
+impl Drop for FailsTwice {
+    fn drop(&mut self) {
+        panic!("a mistake");
+    }
+}
+
+#[tokio::test]
+async fn of_a_failure_and_a_panic_in_the_drop_after_it_none_is_lost() {
+    let reports = Reports::default();
+    let root = reports.root();
+    let tasks = TaskHolder::builder(&root).name("tasks").collect_all().build();
+    tasks.add("plain", FailsTwice);
+    tasks.add_with("told", |_| FailsTwice);
+    let failures = tasks.finish().await.unwrap_err().into_tasks();
+    for failure in &failures {
+        assert_eq!(failure.error().unwrap().to_string(), "disk full");
+    }
+    assert_eq!(failures.len(), 2);
+    let mut told = reports.all();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "root-->tasks plain: the drop of a task that had failed panicked: a mistake",
+            "root-->tasks told: the drop of a task that had failed panicked: a mistake",
+        ]
+    );
+}

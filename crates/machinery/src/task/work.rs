@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 
 use super::error::Cut;
 use super::{Failure, Outcome, Task};
-use crate::SharedError;
 use crate::contain::contain;
 use crate::error::panic_error;
 use crate::holder::shared::{Order, Shared};
+use crate::{Report, SharedError};
 
 /// How work ended.
 pub(crate) enum End<V> {
@@ -258,16 +258,22 @@ fn drive<J: Job>(mut job: Pin<&mut J>, spot: &mut Spot, cx: &mut Context<'_>) ->
     }
 }
 
-/// Drops the work; a panic of that drop is how the work ended.
-fn dispose<V>(drop_it: impl FnOnce(), end: End<V>) -> End<V> {
+/// Drops the work. A panic of that drop is how the work ended; where it has failed before, the panic is reported.
+fn dispose<V>(shared: &Shared, key: u32, drop_it: impl FnOnce(), end: End<V>) -> End<V> {
     match contain(drop_it) {
         Ok(()) => end,
-        Err(panic) => {
-            if let End::Value(value) = end {
-                let _ = contain(|| drop(value));
+        Err(panic) => match end {
+            End::Failed(_) | End::Panicked(_) => {
+                let (name, at) = (shared.name_of(key), shared.location_of(key));
+                let report = Report::new(&shared.ctx, "the drop of a task that had failed panicked").task(&name).at(at);
+                report.error(&panic).send();
+                end
             }
-            End::Panicked(panic)
-        }
+            end => {
+                let _ = contain(|| drop(end));
+                End::Panicked(panic)
+            }
+        },
     }
 }
 
@@ -295,7 +301,7 @@ impl<J: Job> Work<J> {
     fn end(self: Pin<&mut Self>, end: End<J::Value>) {
         let mut this = self.project();
         if this.job.is_some() {
-            let end = dispose(|| this.job.set(None), end);
+            let end = dispose(&this.spot.shared, this.spot.key, || this.job.set(None), end);
             this.spot.shared.settle(this.spot.key, end);
         }
     }
@@ -339,7 +345,7 @@ impl<J: Job> Boxed<J> {
     fn end(&mut self, end: End<J::Value>) {
         if let Some(inner) = self.inner.take() {
             let (shared, key) = (Arc::clone(&inner.spot.shared), inner.spot.key);
-            let end = dispose(|| drop(inner), end);
+            let end = dispose(&shared, key, || drop(inner), end);
             shared.settle(key, end);
         }
     }

@@ -92,10 +92,19 @@ where
         let mut this = self.project();
         let end = match contain(|| this.future.set(None)) {
             Ok(()) => end,
-            Err(panic) => {
-                let _ = contain(|| drop(end));
-                Err(Why::Panicked(panic))
-            }
+            Err(panic) => match end {
+                Err(Why::Failed(_) | Why::Panicked(_)) => {
+                    let Cell { name, ctx, location, .. } = &**this.cell;
+                    let report =
+                        Report::new(ctx, "the drop of a task that had failed panicked").task(name).at(location);
+                    report.error(&panic).send();
+                    end
+                }
+                end => {
+                    let _ = contain(|| drop(end));
+                    Err(Why::Panicked(panic))
+                }
+            },
         };
         this.cell.settle(end);
     }
