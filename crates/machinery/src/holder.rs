@@ -160,15 +160,6 @@ impl<P> TaskHolder<P> {
         self.own_stop.fetch_or(first, Ordering::Relaxed);
     }
 
-    /// Failures that no caller will get.
-    fn report_collected(&self) {
-        let shared = &self.tasks.shared;
-        let failures = std::mem::take(&mut shared.core.lock().failures);
-        for error in failures {
-            shared.report_as("a task failed", &error);
-        }
-    }
-
     async fn wait(&mut self) {
         wait::Wait::new(&self.tasks.shared, self.grace).await;
     }
@@ -178,10 +169,7 @@ impl<P> TaskHolder<P> {
     where
         P: Policy<R>,
     {
-        let (failures, cut) = {
-            let mut core = self.tasks.shared.core.lock();
-            (std::mem::take(&mut core.failures), core.cut)
-        };
+        let (failures, cut) = self.tasks.shared.take_failures();
         let own_stop = self.own_stop.load(Ordering::Relaxed);
         let completion = self.tasks.ctx().completion().filter(|_| !own_stop);
         // The guard ends the holder's context, whose completion is nobody's doing.
@@ -212,7 +200,7 @@ impl<P> Drop for TaskHolder<P> {
             let what = format!("a holder was dropped with {}, which are aborted", Left(&left));
             Report::new(&shared.ctx, &what).at(shared.ctx.location()).send();
         }
-        self.report_collected();
+        shared.abandon_failures();
     }
 }
 

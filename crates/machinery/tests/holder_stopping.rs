@@ -4,10 +4,11 @@ mod reports;
 
 use std::collections::HashSet;
 use std::future::{Future, pending};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use machinery::{Ctx, TaskHolder, task_holder};
 use reports::Reports;
@@ -152,4 +153,62 @@ async fn scenario_37_snapshots_while_tasks_come_and_go_have_each_at_most_once() 
     tasks.finish().await;
     over.store(true, Ordering::SeqCst);
     looking.await.unwrap();
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a mistake");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_comes_after_a_drop_of_the_holder_is_reported() {
+    for fail_fast in [false, true] {
+        let reports = Reports::default();
+        let root = reports.root();
+        let builder = TaskHolder::builder(&root).name("tasks");
+        let add = |tasks: &machinery::holder::Tasks| {
+            let bomb = Bomb;
+            tasks.add("bad", async move {
+                pending::<()>().await;
+                drop(bomb);
+            });
+        };
+        if fail_fast {
+            let tasks = builder.fail_fast().build();
+            add(&tasks);
+        } else {
+            let tasks = builder.collect_all().build();
+            add(&tasks);
+        }
+        root.close().await;
+        let told = reports.all();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[1], "root-->tasks bad: a task panicked: a mistake");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_aborted_at_the_end_of_the_grace_is_reported_once_when_the_body_ends_in_that_instant() {
+    let reports = Reports::default();
+    let root = reports.root();
+    let mut scope = pin!(TaskHolder::builder(&root).grace(Duration::from_secs(1)).scope(async |tasks| {
+        tasks.add_with("deaf", |_| pending::<()>());
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(scope.as_mut().poll(&mut cx).is_pending());
+    root.cancel();
+    assert!(scope.as_mut().poll(&mut cx).is_pending());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    // The grace ends beside the body, then the body does, and the task has not had its turn.
+    assert!(scope.as_mut().poll(&mut cx).is_pending());
+    assert!(scope.as_mut().poll(&mut cx).is_pending());
+    scope.await;
+    assert_eq!(reports.count("has not stopped within its grace"), 1, "{:?}", reports.all());
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::shared::OnFailure;
+use super::shared::{OnFailure, Shared};
 use crate::task::{Failure, Fallible, Outcome, TaskError};
 use crate::{Completion, Ctx};
 
@@ -153,6 +153,38 @@ macro_rules! returns_result {
 }
 
 returns_result!(FailFast, CollectAll);
+
+impl Shared {
+    /// Keeps a failure for the end of the holder. One that comes after a drop of the holder is reported.
+    pub(super) fn collect(&self, error: &TaskError) {
+        {
+            let mut core = self.core.lock();
+            if !core.abandoned {
+                core.failures.push(error.clone());
+                return;
+            }
+        }
+        self.report(error);
+    }
+
+    /// The failures that were collected, and how many tasks the stop has cut.
+    pub(super) fn take_failures(&self) -> (Vec<TaskError>, usize) {
+        let mut core = self.core.lock();
+        (std::mem::take(&mut core.failures), core.cut)
+    }
+
+    /// Reports the failures that no caller will get: those collected so far, and those to come.
+    pub(super) fn abandon_failures(&self) {
+        let failures = {
+            let mut core = self.core.lock();
+            core.abandoned = true;
+            std::mem::take(&mut core.failures)
+        };
+        for error in failures {
+            self.report_as("a task failed", &error);
+        }
+    }
+}
 
 /// What went wrong in a holder whose failures are collected: every failed task by name, the body's own error, and the
 /// completion from outside that cut tasks, if one did. At least one of these is there.

@@ -105,7 +105,7 @@ where
     match returned {
         Ok(returned) => holder.close(returned),
         Err(panic) => {
-            holder.report_collected();
+            holder.tasks.shared.abandon_failures();
             resume_unwind(panic)
         }
     }

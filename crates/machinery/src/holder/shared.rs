@@ -101,12 +101,15 @@ pub(super) struct Core {
     pub(super) closed: bool,
     pub(super) stopped_at: Option<Instant>,
     /// Why everything was told to end where it stands.
-    abort: Option<Abort>,
+    pub(super) abort: Option<Abort>,
     busy: Option<Busy>,
     /// The callback by which the context stops everything.
     followed: Option<CallbackId>,
     pub(super) waiter: Option<Waker>,
+    /// Collected, until the end of the holder takes them.
     pub(super) failures: Vec<TaskError>,
+    /// Nobody takes failures any more.
+    pub(super) abandoned: bool,
     /// How many tasks the stop has cut.
     pub(super) cut: usize,
 }
@@ -291,6 +294,7 @@ impl Shared {
                 followed: None,
                 waiter: None,
                 failures: Vec::new(),
+                abandoned: false,
                 cut: 0,
             }),
         })
@@ -491,9 +495,9 @@ impl Shared {
             (Some(_), _) if silent => unread = !told,
             (Some(_), OnFailure::Report) if told => {}
             (Some(error), OnFailure::Report) => self.report(error),
-            (Some(error), OnFailure::Collect) => self.core.lock().failures.push(error.clone()),
+            (Some(error), OnFailure::Collect) => self.collect(error),
             (Some(error), OnFailure::StopAll) => {
-                self.core.lock().failures.push(error.clone());
+                self.collect(error);
                 stop_all = Some(error.clone());
             }
             (None, _) => {}
@@ -630,7 +634,7 @@ impl Shared {
         }
     }
 
-    fn report(&self, error: &TaskError) {
+    pub(super) fn report(&self, error: &TaskError) {
         self.report_as(if error.is_panic() { "a task panicked" } else { "a task failed" }, error);
     }
 

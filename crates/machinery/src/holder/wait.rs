@@ -67,6 +67,10 @@ fn abort_what_is_left(shared: &Shared, grace: Duration) {
     let now = crate::time::now();
     let left: Vec<_> = {
         let core = shared.core.lock();
+        if core.abort.is_some() {
+            // The wait of the scope's body was first, and has told of them.
+            return;
+        }
         let running = core.tasks.iter().filter(|entry| !entry.is_settled());
         running.map(|entry| (entry.name.clone(), entry.location, shared.age(entry, now))).collect()
     };
