@@ -8,11 +8,22 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 #[expect(clippy::disallowed_methods, reason = "the owner of the clock")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// Whether this thread is ending, and what Tokio keeps for it is gone.
+pub(crate) fn is_tokio_gone() -> bool {
+    Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed())
+}
+
+/// The same as [`now`], and the real time where Tokio is gone: its clock, if it can be paused, panics there.
+pub(crate) fn now_anywhere() -> Instant {
+    if is_tokio_gone() { real_now().into() } else { now() }
 }
 
 /// The real time, for decisions that change how fast something is and not what it does.
@@ -35,7 +46,7 @@ struct Anchor {
 
 fn anchor() -> &'static Anchor {
     static ANCHOR: OnceLock<Anchor> = OnceLock::new();
-    ANCHOR.get_or_init(|| Anchor { coarse: coarse_nanos(), instant: now() })
+    ANCHOR.get_or_init(|| Anchor { coarse: coarse_nanos(), instant: now_anywhere() })
 }
 
 /// Nanoseconds on the kernel's coarse clock.
@@ -54,7 +65,7 @@ impl Stamp {
     /// Now, at the least cost.
     pub(crate) fn now() -> Self {
         if cfg!(not(target_os = "linux")) || PAUSED.load(Ordering::Relaxed) {
-            return Self::of(now());
+            return Self::of(now_anywhere());
         }
         let anchor = anchor();
         Self(coarse_nanos().wrapping_sub(anchor.coarse))

@@ -1,6 +1,8 @@
 //! Waiting for an item in a thread, for so long at most.
 #![expect(clippy::disallowed_methods, reason = "a test reads the clock as a user does")]
 
+use std::cell::RefCell;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -77,4 +79,32 @@ fn a_wait_of_any_length_ends_with_the_context() {
     let waiting = thread::spawn(move || (items.next_timeout(Duration::MAX), items.is_over()));
     root.cancel();
     assert_eq!(waiting.join().unwrap(), (Ok(None), true));
+}
+
+#[test]
+fn scenario_32_a_wait_ends_in_the_destructors_of_a_thread() {
+    struct AtExit(SyncQueue<u32>, mpsc::Sender<[Waited; 2]>);
+    impl Drop for AtExit {
+        fn drop(&mut self) {
+            let mut items = self.0.iter();
+            let late = items.next_timeout(Duration::from_millis(1));
+            self.0.append(7);
+            self.1.send([late, items.next_timeout(Duration::from_secs(60))]).unwrap();
+        }
+    }
+    thread_local!(static AT_EXIT: RefCell<Option<AtExit>> = const { RefCell::new(None) });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let handle = runtime.handle().clone();
+    let root = runtime.block_on(async { Ctx::beginning("app") });
+    let queue = SyncQueue::new(&root);
+    let (sender, seen) = mpsc::channel();
+    let code = move || {
+        AT_EXIT.with(|slot| *slot.borrow_mut() = Some(AtExit(queue, sender)));
+        // What Tokio has of a thread comes later, and so it goes earlier.
+        drop(handle.enter());
+    };
+    thread::spawn(code).join().unwrap();
+    let [late, came] = seen.recv().unwrap();
+    assert!(late.is_err());
+    assert_eq!(came, Ok(Some(7)));
 }

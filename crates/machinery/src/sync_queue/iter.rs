@@ -97,10 +97,12 @@ impl<T> SyncIter<T> {
             return Ok(item);
         }
         let ctx = self.shared.ctx().clone();
-        let runtime = ctx.runtime().ok();
+        // In the destructors of a thread Tokio has nothing to offer any more.
+        let without_tokio = time::is_tokio_gone();
+        let runtime = if without_tokio { None } else { ctx.runtime().ok() };
         // Its clock, which may be paused, is to be read, and not that of this thread.
         let _entered = runtime.as_ref().map(Handle::enter);
-        let Some(until) = time::now().checked_add(timeout) else {
+        let Some(until) = time::now_anywhere().checked_add(timeout) else {
             return Ok(self.wait_for_next());
         };
         if timeout > Duration::ZERO
@@ -108,20 +110,19 @@ impl<T> SyncIter<T> {
         {
             return Ok(item);
         }
-        let mut alarm = Some(Alarm::default());
+        let mut alarm = (!without_tokio).then(Alarm::default);
         let consumer = &mut self.consumer;
         let waited = block_on_at_most(
             |cx| {
                 if let Poll::Ready(item) = consumer.poll_next::<T, false>(&self.shared, Some(cx)) {
                     return Poll::Ready(Some(item));
                 }
-                let now = time::now();
-                if now >= until {
+                if time::now_anywhere() >= until {
                     return Poll::Ready(None);
                 }
                 while let Some(set) = &mut alarm {
-                    match set.poll(cx, time::now(), until, &ctx) {
-                        Poll::Ready(Ok(())) if time::now() >= until => return Poll::Ready(None),
+                    match set.poll(cx, time::now_anywhere(), until, &ctx) {
+                        Poll::Ready(Ok(())) if time::now_anywhere() >= until => return Poll::Ready(None),
                         Poll::Ready(Ok(())) => {}
                         // There is the real clock as well.
                         Poll::Ready(Err(_)) => alarm = None,
@@ -131,7 +132,7 @@ impl<T> SyncIter<T> {
                 Poll::Pending
             },
             // The runtime may not be running, or have no timers.
-            || until.saturating_duration_since(time::now()),
+            || until.saturating_duration_since(time::now_anywhere()),
         );
         consumer.stop(&self.shared);
         waited.ok_or_else(|| NextTimeoutError { path: ctx.full_name().into_boxed_str(), timeout })
