@@ -450,3 +450,60 @@ fn a_tramp_that_panics_over_a_panicking_callback_stops_nothing() {
     assert!(root.cancel());
     assert_eq!(log.read(), ["after"]);
 }
+
+/// A value whose drop panics.
+struct Bomb(&'static str);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("{}", self.0);
+    }
+}
+
+fn armed(parent: &Ctx, name: &'static str) -> CtxGuard {
+    parent.child_with(name, CtxOptions::new().value(Bomb(name))).expect("no deadline")
+}
+
+#[test]
+fn a_callback_that_drops_the_last_handle_to_a_value_whose_drop_panics_stops_nothing() {
+    let kept = Kept::default();
+    let root = Ctx::beginning_with("root", CtxOptions::new().tramp(kept.clone())).unwrap();
+    let log = Log::default();
+    // The context goes with its own callback, before that of the next one.
+    let child = armed(&root, "child");
+    let ctx = child.ctx();
+    ctx.add_done_callback(move |_| drop(child));
+    drop(ctx);
+    let next = root.child("next");
+    log.on(&next, "next");
+    // This one is completed in a callback, told after it, and gone then.
+    let other = Ctx::beginning_with("other", CtxOptions::new().tramp(kept.clone())).unwrap();
+    let late = armed(&other, "late");
+    log.on(&late, "late");
+    next.add_done_callback(move |_| drop(late));
+    assert!(root.cancel());
+    assert_eq!(log.read(), ["next", "late"]);
+    let mut reports = kept.reports();
+    reports.sort();
+    assert_eq!(reports.len(), 2, "{reports:?}");
+    assert!(reports[0].ends_with("held panicked: late") && reports[1].ends_with("held panicked: child"), "{reports:?}");
+
+    // This thread tells whom it completes at once, as ever.
+    log.on(&other, "afterwards");
+    other.cancel();
+    assert_eq!(log.read(), ["next", "late", "afterwards"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drop_that_panics_in_a_deadline_leaves_the_other_deadlines_be() {
+    let root = Ctx::beginning("root");
+    let after = |millis| CtxOptions::new().timeout(std::time::Duration::from_millis(millis));
+    let (first, second) = (root.child_with("first", after(1)).unwrap(), root.child_with("second", after(2)).unwrap());
+    let child = armed(&first, "child");
+    let ctx = child.ctx();
+    ctx.add_done_callback(move |_| drop(child));
+    drop(ctx);
+    let waiting = tokio::time::timeout(std::time::Duration::from_secs(1), second.done());
+    waiting.await.expect("the second deadline falls");
+    assert!(first.is_done());
+}

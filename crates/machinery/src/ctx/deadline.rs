@@ -26,8 +26,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::completion::Cause;
 use super::family::{NodePtr, NodeRef};
-use super::notify::Outbox;
-use crate::contain::contain;
+use super::notify::{Outbox, let_go_of_last};
 use crate::sync::Mutex;
 use crate::{spawn, time};
 
@@ -169,7 +168,7 @@ impl Future for Driver {
             Outbox::send_all(outboxes);
             for node in due {
                 // This may be the last handle, and the drop of what the user gave must not end the driver.
-                let _ = contain(|| drop(node));
+                let_go_of_last(node);
             }
             let waker = cx.waker().clone();
             let next = {

@@ -7,9 +7,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::task::Waker;
 
+use super::Ctx;
 use super::family::NodeRef;
 use crate::sync::thread_local;
-use crate::tramp::Report;
+use crate::tramp::{Report, report_somewhere};
+
+const DROP_PANICKED: &str = "the drop of what a context held panicked";
 
 /// Whom one completion has to tell.
 #[derive(Default)]
@@ -105,9 +108,10 @@ impl Outbox {
         wake_all(origin, self.wakers.first.take().into_iter().chain(self.wakers.more.drain(..)));
         for node in self.callbacks.drain(..).rev() {
             node.run_callbacks();
+            let_go(origin, node);
         }
         for node in self.keep.drain(..) {
-            contain(origin, "the drop of what a context held panicked", || drop(node));
+            let_go(origin, node);
         }
     }
 }
@@ -129,6 +133,7 @@ pub(super) fn tell_one(origin: &NodeRef, waker: Waker) {
 fn tell_later() {
     while let Some((origin, mut outbox)) = next_later() {
         outbox.tell(&origin);
+        let_go_of_last(origin);
     }
     let _ = TELLING.try_with(|telling| telling.set(false));
 }
@@ -158,9 +163,25 @@ pub(super) fn wake_all(origin: &NodeRef, wakers: impl IntoIterator<Item = Waker>
     }
 }
 
+/// Drops a handle, with what the user gave to the context if it is the last; a panic is reported in the name of `origin`.
+fn let_go(origin: &NodeRef, node: NodeRef) {
+    contain(origin, DROP_PANICKED, || drop(node));
+}
+
+/// The same where no handle is held that could report it, other than one of the context above.
+pub(super) fn let_go_of_last(node: NodeRef) {
+    let (above, name) = (node.parent.clone().map(Ctx), node.name.clone());
+    if let Err(panic) = crate::contain::contain(|| drop(node)) {
+        report_somewhere(above.as_ref(), DROP_PANICKED, &name, &panic);
+    }
+    if let Err(panic) = crate::contain::contain(|| drop(above)) {
+        report_somewhere(None, DROP_PANICKED, &name, &panic);
+    }
+}
+
 /// Runs user code; a panic is reported in the name of `origin`.
 pub(super) fn contain(origin: &NodeRef, what: &str, run: impl FnOnce()) {
     if let Err(error) = crate::contain::contain(run) {
-        Report::new(&super::Ctx(origin.clone()), what).error(&error).send();
+        Report::new(&Ctx(origin.clone()), what).error(&error).send();
     }
 }
