@@ -17,6 +17,7 @@
 #![expect(unsafe_code, reason = "counted handles, and lists of plain pointers guarded by locks")]
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
@@ -43,17 +44,31 @@ impl RefUnwindSafe for NodeRef {}
 const fn assert_shareable<T: Send + Sync>() {}
 const _: () = assert_shareable::<Node>();
 
-/// How many handles there are to a node.
+/// How many handles there are to a node, and `LISTED`.
 pub(super) struct Count(AtomicU32);
+
+/// Once a list has given out a handle.
+const LISTED: u32 = 1 << 31;
 
 impl NodeRef {
     pub(super) fn new(node: Node) -> Self {
         Self(NonNull::from(Box::leak(Box::new(node))))
     }
 
-    /// Whether this is the only handle.
-    pub(super) fn is_only(&self) -> bool {
-        self.count.0.load(Ordering::Acquire) == 1
+    /// Drops this handle if it is the only one of a node that nobody watches and that no list has given another handle
+    /// to; gives it back otherwise. Decided in one step, so that no list gives one out in between.
+    #[inline]
+    pub(super) fn drop_unseen(self) -> Option<Self> {
+        let count = &self.count.0;
+        // The first load acquires what those did who had handles before. Then as for the last handle in `release`.
+        if count.load(Ordering::Acquire) != 1
+            || !self.is_unwatched()
+            || count.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Relaxed).is_err()
+        {
+            return Some(self);
+        }
+        bury(ManuallyDrop::new(self).0);
+        None
     }
 
     pub(super) fn pointer(&self) -> NodePtr {
@@ -84,7 +99,7 @@ impl Clone for NodeRef {
     fn clone(&self) -> Self {
         // Relaxed: the handle that is cloned keeps the node alive. As for `Arc`.
         let before = self.count.0.fetch_add(1, Ordering::Relaxed);
-        if before > u32::MAX / 2 {
+        if before & !LISTED > LISTED / 2 {
             // Only handles that were forgotten can be that many.
             std::process::abort();
         }
@@ -119,7 +134,7 @@ fn release(node: NonNull<Node>) -> bool {
     // SAFETY: the caller gives back a handle that it has, so the node lives until the count is down.
     let count = unsafe { &node.as_ref().count.0 };
     // Release, and acquire for the last: what others did to the node happens before its burial. As for `Arc`.
-    if count.fetch_sub(1, Ordering::Release) != 1 {
+    if count.fetch_sub(1, Ordering::Release) & !LISTED != 1 {
         return false;
     }
     fence(Ordering::Acquire);
@@ -161,7 +176,7 @@ impl Burial {
         freeing(&mut node.state);
         freeing(&mut node.count.0);
         node.take_parents(|parent| {
-            let parent = std::mem::ManuallyDrop::new(parent);
+            let parent = ManuallyDrop::new(parent);
             if release(parent.0) {
                 if self.next.is_none() {
                     self.next = Some(parent.0);
@@ -203,9 +218,9 @@ impl NodePtr {
         // SAFETY: passed on to the caller.
         let count = unsafe { &self.follow().count.0 };
         let mut seen = count.load(Ordering::Relaxed);
-        while seen != 0 {
+        while seen & !LISTED != 0 {
             // Acquire: as `Weak::upgrade`, with what the last handle's owner did to the node.
-            match count.compare_exchange_weak(seen, seen + 1, Ordering::Acquire, Ordering::Relaxed) {
+            match count.compare_exchange_weak(seen, (seen + 1) | LISTED, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Some(NodeRef(self.0)),
                 Err(now) => seen = now,
             }

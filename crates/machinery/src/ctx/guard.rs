@@ -1,8 +1,11 @@
 //! The owner of a context, and those to whom it lends the power to complete it.
 
+#![expect(unsafe_code, reason = "a guard that is dropped takes its handle out")]
+
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::panic::Location;
 use std::pin::Pin;
@@ -42,7 +45,7 @@ use crate::sync::atomic::Ordering;
 /// ```
 #[must_use = "dropping the guard cancels the context at once"]
 pub struct CtxGuard {
-    ctx: Ctx,
+    ctx: ManuallyDrop<Ctx>,
     owns: bool,
 }
 
@@ -94,7 +97,7 @@ macro_rules! completing_methods {
 
 impl CtxGuard {
     pub(super) fn new(node: NodeRef) -> Self {
-        Self { ctx: Ctx(node), owns: true }
+        Self { ctx: ManuallyDrop::new(Ctx(node)), owns: true }
     }
 
     completing_methods!();
@@ -108,7 +111,7 @@ impl CtxGuard {
     /// A handle to the context, to be given away.
     #[must_use]
     pub fn ctx(&self) -> Ctx {
-        self.ctx.clone()
+        Ctx::clone(self)
     }
 
     /// Gives the context's lifetime to its parent: it completes when the parent does, and no guard is left to drop.
@@ -128,7 +131,7 @@ impl CtxGuard {
             watch.keep_alive = Some(node.clone());
         }
         drop(links);
-        self.ctx.clone()
+        self.ctx()
     }
 
     /// Cancels the context at once, and returns a future that waits until every task below has finished its clean-up.
@@ -186,27 +189,27 @@ impl Deref for CtxGuard {
 
 impl Drop for CtxGuard {
     fn drop(&mut self) {
-        let node = &self.ctx.0;
+        // SAFETY: the guard is being dropped, and nobody uses this field of it afterwards.
+        let Ctx(node) = unsafe { ManuallyDrop::take(&mut self.ctx) };
         if !self.owns || node.is_closed() {
             return;
         }
         // The last handle to something that nobody watches and that has nothing below: nobody could ever look.
-        if node.is_only() && node.is_unwatched() {
-            return;
+        if let Some(node) = node.drop_unseen() {
+            node.complete(Cause::Dropped);
         }
-        node.complete(Cause::Dropped);
     }
 }
 
 impl fmt::Debug for CtxGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CtxGuard").field(&self.ctx).finish()
+        f.debug_tuple("CtxGuard").field(&**self).finish()
     }
 }
 
 impl fmt::Display for CtxGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.ctx, f)
+        fmt::Display::fmt(&**self, f)
     }
 }
 

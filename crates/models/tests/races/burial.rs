@@ -231,6 +231,36 @@ fn children_are_listed_while_they_are_dropped() {
 }
 
 #[test]
+fn a_child_that_is_listed_while_its_guard_is_dropped_completes() {
+    model(|| {
+        let root = Ctx::beginning("root");
+        let child = root.child("child");
+        let dropping = thread::spawn(move || drop(child));
+        let listed = root.children();
+        dropping.join().expect("no panic");
+        assert!(listed.iter().all(Ctx::is_done));
+    });
+}
+
+#[test]
+fn a_callback_that_is_added_to_a_listed_child_runs_when_its_guard_is_dropped() {
+    model(|| {
+        let root = Ctx::beginning("root");
+        let child = root.child("child");
+        let dropping = thread::spawn(move || drop(child));
+        let ran = Count::new();
+        let listed = root.children().pop();
+        let expected = usize::from(listed.is_some());
+        if let Some(child) = listed {
+            let waker = ran.waker();
+            child.add_done_callback(move |_| waker.wake());
+        }
+        dropping.join().expect("no panic");
+        assert_eq!(ran.get(), expected);
+    });
+}
+
+#[test]
 fn children_are_listed_while_their_parent_completes() {
     model(|| {
         let root = Ctx::beginning("root");
