@@ -71,7 +71,8 @@ impl<T> SyncIter<T> {
     /// The next item, if one comes within `timeout`, or `None` at the end.
     ///
     /// The time is that of Tokio's clock where the queue's context has a runtime, so that a test can pause it, and the real
-    /// one otherwise.
+    /// one otherwise. A paused clock does not go on by itself while a `spawn_blocking` of its runtime runs: wait
+    /// in a thread of its own there.
     ///
     /// # Errors
     ///
