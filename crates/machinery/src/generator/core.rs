@@ -205,7 +205,13 @@ where
     /// Whether there is nothing more to look after after all: the context has not completed, or that is no news.
     #[inline]
     pub(super) fn is_undisturbed(&self) -> bool {
-        self.exit.is_none() && (self.stopping || !self.bound.as_ref().is_some_and(|bound| bound.guard.is_done()))
+        self.exit.is_none() && !self.has_news()
+    }
+
+    /// Whether the context has completed, and not because somebody stops the generator.
+    #[inline]
+    fn has_news(&self) -> bool {
+        !self.stopping && self.bound.as_ref().is_some_and(|bound| bound.guard.is_done())
     }
 
     /// Lets the body go on. With `None` it has ended, or there is more to [look at](Self::poll).
@@ -237,10 +243,7 @@ where
             return self.poll_body(cx);
         }
         loop {
-            if let Some(bound) = &self.bound
-                && !self.stopping
-                && bound.guard.is_done()
-            {
+            if self.has_news() {
                 self.pass_on_completion();
             }
             match self.poll_body(cx) {

@@ -277,29 +277,29 @@ fn address(cx: &Context<'_>) -> usize {
 
 /// For the yields.
 impl<Y, S> Id<Y, S> {
-    /// Uses the head of the innermost generator whose body is being polled here, if that is this one.
+    /// Uses the head of the innermost generator whose body is being polled here, if `number` of it is this one.
     #[inline(always)]
-    fn with_head<R>(self, f: impl FnOnce(&mut Head<Y, S>) -> R) -> Option<R> {
+    fn with_head_by<R>(self, number: impl FnOnce(&Mark) -> u64, f: impl FnOnce(&mut Head<Y, S>) -> R) -> Option<R> {
         let mark = CURRENT.with(Cell::get);
         // SAFETY: it points to `NOWHERE`, or to the head of a generator whose body is being polled.
-        if unsafe { (*mark).number } != self.number {
+        if number(unsafe { &*mark }) != self.number {
             return None;
         }
-        // SAFETY: the head has this id, and so this type. Nobody else uses it meanwhile: whoever polls the body waits for it to
-        // return, and `f`, which is one of those below, runs nobody's code.
+        // SAFETY: the head has this id, and so this type: either number in it is its own, or nobody's. Nobody else uses it
+        // meanwhile: whoever polls the body waits for it to return, and `f`, which is one of those below, runs nobody's code.
         Some(f(unsafe { &mut *mark.cast::<Head<Y, S>>() }))
+    }
+
+    /// Uses the head if it is that of this generator.
+    #[inline(always)]
+    fn with_head<R>(self, f: impl FnOnce(&mut Head<Y, S>) -> R) -> Option<R> {
+        self.with_head_by(|mark| mark.number, f)
     }
 
     /// The same, but only if the yield has nothing to look at beside the turn.
     #[inline(always)]
     fn with_plain_head<R>(self, f: impl FnOnce(&mut Head<Y, S>) -> R) -> Option<R> {
-        let mark = CURRENT.with(Cell::get);
-        // SAFETY: as above.
-        if unsafe { (*mark).simply } != self.number {
-            return None;
-        }
-        // SAFETY: as above; it is the generator's own number that says that there is nothing to look at.
-        Some(f(unsafe { &mut *mark.cast::<Head<Y, S>>() }))
+        self.with_head_by(|mark| mark.simply, f)
     }
 
     /// Whether the body simply goes on from its yield; `None` where there is more to look at.
