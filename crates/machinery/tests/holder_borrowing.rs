@@ -1,15 +1,17 @@
 //! Tasks that borrow, polled where the body is.
 #![expect(clippy::disallowed_methods, reason = "a test reads the clock and spawns as a user does")]
 
+mod faults;
 mod reports;
 
 use std::future::{Future, pending};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use faults::FailsTwice;
 use machinery::holder::BorrowingTasks;
 use machinery::{Ctx, task_holder};
 use reports::Reports;
@@ -247,23 +249,6 @@ async fn draining_waits_for_the_holder() {
     assert!(drained.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     tasks.finish().await;
     drained.await;
-}
-
-/// Fails, and panics when it is dropped.
-struct FailsTwice;
-
-impl Future for FailsTwice {
-    type Output = Result<(), &'static str>;
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(Err("disk full"))
-    }
-}
-
-impl Drop for FailsTwice {
-    fn drop(&mut self) {
-        panic!("a mistake");
-    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Tasks, through their handles.
 #![expect(clippy::disallowed_methods, reason = "a test spawns as a user does")]
 
+mod faults;
 mod reports;
 
 use std::future::{Future, pending};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
+use faults::FailsTwice;
 use machinery::ctx::Removal;
 use machinery::protocols::{FutureState, FutureStatus, WithRepr};
 use machinery::{Ctx, Task, TaskHolder, async_as_background, task_holder, wait_for_all, wait_for_first};
@@ -407,23 +409,6 @@ fn scenario_32_a_handle_outlives_its_runtime_and_may_be_dropped_in_a_thread_loca
     assert!(matches!(polled, Poll::Ready(Ok(7))));
     std::thread::spawn(move || LEFT.set(Some(bad))).join().unwrap();
     assert_eq!(reports.count("nobody read its error: no route"), 1);
-}
-
-/// Fails, and panics when it is dropped.
-struct FailsTwice;
-
-impl Future for FailsTwice {
-    type Output = Result<(), &'static str>;
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(Err("disk full"))
-    }
-}
-
-impl Drop for FailsTwice {
-    fn drop(&mut self) {
-        panic!("a mistake");
-    }
 }
 
 #[tokio::test]
