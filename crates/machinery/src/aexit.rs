@@ -119,8 +119,8 @@ impl fmt::Display for Ended {
 ///
 /// When this is dropped half-way, what is left of finish is handed to the context and runs as a task on its runtime; the
 /// context is [`drained`](Ctx::drained) only once it is over. Where the context has no runtime, or that runtime is
-/// shut down, finish does not run, and that is reported. A future that was never polled has started nothing, and finishes
-/// nothing.
+/// shut down, finish does not run, and that is reported. An error or a panic of the start or of the body that was to be
+/// returned after finish is reported too. A future that was never polled has started nothing, and finishes nothing.
 ///
 /// # Errors
 ///
@@ -176,11 +176,11 @@ where
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             let error = crate::error::share(error);
-            guarded.finish(Ended::StartFailed(error.clone())).unreturned().await;
+            guarded.finish(Ended::StartFailed(error.clone())).unreturned(error.clone()).await;
             return Err(error);
         }
         Err(panic) => {
-            guarded.finish(Ended::StartFailed(panic.error())).unreturned().await;
+            guarded.finish(Ended::StartFailed(panic.error())).unreturned(panic.error()).await;
             panic.resume();
         }
     }
@@ -192,11 +192,11 @@ where
         }
         Ok(Err(error)) => {
             let error = crate::error::share(error);
-            guarded.finish(Ended::Failed(error.clone())).unreturned().await;
+            guarded.finish(Ended::Failed(error.clone())).unreturned(error.clone()).await;
             Err(error)
         }
         Err(panic) => {
-            guarded.finish(Ended::Failed(panic.error())).unreturned().await;
+            guarded.finish(Ended::Failed(panic.error())).unreturned(panic.error()).await;
             panic.resume()
         }
     }

@@ -123,15 +123,20 @@ pub(crate) fn kind_of<E>() -> Option<&'static str> {
     (!opaque).then(|| path.rsplit("::").next().unwrap_or(path))
 }
 
-/// The message of a panic. The payload may be anything; its drop is user code and is contained.
+/// The message of a panic.
 pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> Box<str> {
     let message = text_of(&*payload).into();
+    drop_payload(payload);
+    message
+}
+
+/// Drops what a panic left behind. It may be anything; its drop is user code and is contained.
+pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
     let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
     if let Err(again) = dropped {
         // A payload whose drop panics is left alone, as its second payload may do the same.
         std::mem::forget(again);
     }
-    message
 }
 
 pub(crate) fn panic_error(payload: Box<dyn Any + Send>) -> SharedError {

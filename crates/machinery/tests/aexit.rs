@@ -397,3 +397,57 @@ async fn a_panic_of_the_very_call_goes_on_once_finish_is_over() {
     assert!(run.catch_unwind().await.is_err());
     assert_eq!(log.said()[1..], ["finish: it failed to start: panicked: start panics"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_was_to_be_returned_after_finish_is_reported_where_that_is_dropped() {
+    let kept = Kept::new();
+    let ctx = kept.root();
+    let soon = Duration::from_secs(1);
+    let run = ensure_aexit(&ctx, "thing", Thing::new(Does::Fails, Does::Waits), fine);
+    assert!(tokio::time::timeout(soon, run).await.is_err());
+    assert_eq!(kept.reports(), ["root/thing: dropped half-way, with an error that nobody read: start fails"]);
+
+    let run = ensure_aexit(&ctx, "thing", Thing::new(Does::Well, Does::Waits), async |_| Err::<(), _>("no route"));
+    assert!(tokio::time::timeout(soon, run).await.is_err());
+    assert!(kept.reports()[1].ends_with(": no route"));
+
+    let thing = Thing::new(Does::Panics, Does::Waits);
+    let log = thing.log.clone();
+    assert!(tokio::time::timeout(soon, ensure_aexit(&ctx, "thing", thing, fine)).await.is_err());
+    assert!(kept.reports()[2].ends_with(": panicked: start panics"));
+    ctx.close().await;
+    assert_eq!(log.said().last().unwrap(), "finished");
+    assert_eq!(kept.reports().len(), 3);
+}
+
+/// What a panic leaves behind, and whose drop panics again.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the drop of what a panic left behind");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_whose_payload_panics_in_its_drop_keeps_no_other_error_from_the_caller() {
+    struct Bombed;
+
+    impl AsyncExit for Bombed {
+        type Error = io::Error;
+
+        async fn start(&mut self) -> io::Result<()> {
+            Err(io::Error::other("start fails"))
+        }
+
+        async fn finish(self, _: Ended) -> io::Result<()> {
+            std::panic::panic_any(Bomb)
+        }
+    }
+
+    let kept = Kept::new();
+    let ctx = kept.root();
+    let error = ensure_aexit(&ctx, "thing", Bombed, async |_| Ok::<_, io::Error>(())).await.unwrap_err();
+    assert_eq!(error.to_string(), "start fails");
+    assert_eq!(kept.reports(), ["root/thing: finish failed: panicked: with something that is not text"]);
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::{AsyncExit, Ended};
-use crate::error::{PanicError, share};
+use crate::error::{PanicError, drop_payload, share};
 use crate::tramp::Report;
 use crate::{Ctx, Name, SharedError};
 
@@ -57,10 +57,13 @@ impl Finishing {
         Self { ctx: ctx.clone(), name: name.clone(), finish: Some(Box::pin(finish)) }
     }
 
-    /// For when there is an error to return already: that of the finish is reported.
-    pub(super) async fn unreturned(self) {
-        let (ctx, name) = (self.ctx.clone(), self.name.clone());
-        report_failure(&ctx, &name, caught(self).await);
+    /// For when there is an error to return already: that of the finish is reported. So is the one to return where this
+    /// is dropped, as then nobody gets it.
+    pub(super) async fn unreturned(self, error: SharedError) {
+        let mut held = Held { ctx: self.ctx.clone(), name: self.name.clone(), error: Some(error) };
+        let ended = caught(self).await;
+        held.error = None;
+        report_failure(&held.ctx, &held.name, ended);
     }
 
     fn hand_over(&self, finish: Finish) {
@@ -109,6 +112,24 @@ impl Drop for Finishing {
     }
 }
 
+/// An error that is to be returned once finish is over.
+struct Held {
+    ctx: Ctx,
+    name: Name,
+    error: Option<SharedError>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(error) = self.error.take() {
+            Report::new(&self.ctx, "dropped half-way, with an error that nobody read")
+                .task(&self.name)
+                .error(&error)
+                .send();
+        }
+    }
+}
+
 /// A finish that the context runs, or has no way to run.
 struct Left {
     ctx: Ctx,
@@ -152,7 +173,8 @@ fn report_failure(ctx: &Ctx, name: &Name, ended: Result<Result<(), SharedError>,
 
 /// A panic of the user's, kept until finish is over.
 pub(super) struct Caught {
-    payload: Box<dyn Any + Send>,
+    /// Until it goes on.
+    payload: Option<Box<dyn Any + Send>>,
     error: SharedError,
 }
 
@@ -161,8 +183,16 @@ impl Caught {
         self.error.clone()
     }
 
-    pub(super) fn resume(self) -> ! {
-        resume_unwind(self.payload)
+    pub(super) fn resume(mut self) -> ! {
+        resume_unwind(self.payload.take().expect("taken here and by the drop alone"))
+    }
+}
+
+impl Drop for Caught {
+    fn drop(&mut self) {
+        if let Some(payload) = self.payload.take() {
+            drop_payload(payload);
+        }
     }
 }
 
@@ -174,7 +204,7 @@ pub(super) async fn caught<F: Future>(future: F) -> Result<F::Output, Caught> {
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
         Err(payload) => {
             let error = Arc::new(PanicError::of(&*payload));
-            Poll::Ready(Err(Caught { payload, error }))
+            Poll::Ready(Err(Caught { payload: Some(payload), error }))
         }
     })
     .await
