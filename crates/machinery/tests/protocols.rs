@@ -3,8 +3,10 @@
 mod wakers;
 
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::task::Waker;
 use std::time::Duration;
 
 use machinery::aexit::Ended;
@@ -15,7 +17,7 @@ use machinery::protocols::{
     FutureCallback, FutureCtxCallback, FutureState, FutureStatus, WaitByCallback, WaiterId, WithRepr,
 };
 use machinery::wait::{WaitForAll, WaitForFirst};
-use machinery::{Completion, Ctx, CtxGuard, CtxOptions, Event, Promise, PromiseError, TaskHolder};
+use machinery::{Completion, Ctx, CtxGuard, CtxOptions, Event, Promise, PromiseError, TaskHolder, wait_for_all};
 use wakers::{Probe, on_drop, on_wake};
 
 /// What it answers: done, cancelled, exception, result.
@@ -211,4 +213,32 @@ fn what_can_be_shown_is_shown_through_a_pointer() {
     let names: Vec<_> = things.iter().map(|thing| thing.repr_name().unwrap().to_string()).collect();
     assert_eq!(names, ["promise", "event", "ctx"]);
     assert!(things.iter().all(|thing| thing.repr_state().to_string() == "pending"));
+}
+
+#[test]
+fn a_wait_leaves_every_member_also_where_a_foreign_one_panics() {
+    struct Bad(Event);
+
+    impl WaitByCallback for Bad {
+        fn is_complete(&self) -> bool {
+            self.0.is_complete()
+        }
+
+        fn add_waiter(&self, waker: Waker) -> Option<WaiterId> {
+            self.0.add_waiter(waker)
+        }
+
+        fn remove_waiter(&self, id: WaiterId) {
+            self.0.remove_waiter(id);
+            panic!("a member that panics");
+        }
+    }
+
+    let (probe, good) = (Probe::new(), Event::new());
+    let (bad, worse) = (Bad(Event::new()), Bad(Event::new()));
+    let mut wait = wait_for_all((&bad, &worse, &good));
+    assert!(probe.poll(&mut wait).is_pending());
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(wait)));
+    assert_eq!(*dropped.unwrap_err().downcast::<&str>().unwrap(), "a member that panics");
+    assert_eq!(probe.kept(), 0, "the wait is still registered with the others");
 }

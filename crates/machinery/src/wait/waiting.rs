@@ -11,11 +11,13 @@
 //! Lock order: the lock of `task` is innermost, and is not held while any waker is used or any member is called.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::members::WaitMembers;
 use crate::contain::wake_all;
+use crate::error::drop_payload;
 use crate::protocols::WaiterId;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -143,10 +145,24 @@ impl<M: WaitMembers> Waiting<M> {
 
     fn end(&mut self) {
         if let Stage::Registered { ids, .. } = std::mem::replace(&mut self.stage, Stage::Over) {
-            for (index, id) in ids.into_iter().enumerate() {
-                if let Some(id) = id {
-                    self.members.member(index).remove_waiter(id);
+            let mut registered = ids.into_iter().enumerate().filter_map(|(index, id)| Some((index, id?)));
+            let (mut all, mut panicked) = (false, None);
+            while !all {
+                let left = catch_unwind(AssertUnwindSafe(|| {
+                    for (index, id) in registered.by_ref() {
+                        self.members.member(index).remove_waiter(id);
+                    }
+                    all = true;
+                }));
+                match left {
+                    // A member of a foreign type: those after it are left all the same.
+                    Err(panic) if panicked.is_none() => panicked = Some(panic),
+                    Err(another) => drop_payload(another),
+                    Ok(()) => {}
                 }
+            }
+            if let Some(panic) = panicked {
+                resume_unwind(panic);
             }
         }
     }
