@@ -212,3 +212,37 @@ async fn what_is_aborted_at_the_end_of_the_grace_is_reported_once_when_the_body_
     scope.await;
     assert_eq!(reports.count("has not stopped within its grace"), 1, "{:?}", reports.all());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_body_is_reported_where_the_scope_is_dropped_in_its_last_wait() {
+    let reports = Reports::default();
+    let root = reports.root();
+    let slow = |ctx: Ctx| async move {
+        ctx.done().await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    };
+    let soon = Duration::from_secs(1);
+    let told = || {
+        let told = reports.take().into_iter().filter(|line| line.contains("of its body")).collect::<Vec<_>>();
+        told.join("; ")
+    };
+    let what = "root-->task_holder: a scope was dropped half-way, with an error of its body that nobody read";
+
+    let scope = task_holder(&root, async |tasks| {
+        tasks.add_with("slow", slow);
+        tokio::task::yield_now().await;
+        panic!("a mistake")
+    });
+    let scope: Pin<Box<dyn Future<Output = ()>>> = Box::pin(scope);
+    assert!(tokio::time::timeout(soon, scope).await.is_err());
+    assert_eq!(told(), format!("{what}: panicked: a mistake"));
+
+    let scope = TaskHolder::builder(&root).collect_all().scope(async |tasks| {
+        tasks.add_with("slow", slow);
+        tokio::task::yield_now().await;
+        Err::<(), _>("no route")
+    });
+    assert!(tokio::time::timeout(soon, scope).await.is_err());
+    assert_eq!(told(), format!("{what}: no route"));
+    root.close().await;
+}

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::shared::{OnFailure, Shared};
 use crate::task::{Failure, Fallible, Outcome, TaskError};
-use crate::{Completion, Ctx};
+use crate::{Completion, Ctx, SharedError};
 
 /// What a holder does about failing tasks, and what its end returns for it.
 ///
@@ -33,6 +33,10 @@ pub trait Policy<R>: OnFailurePolicy {
 
     #[doc(hidden)]
     fn has_failed(body: &R) -> bool;
+
+    /// The error that a body has returned in vain, where the policy knows what it is.
+    #[doc(hidden)]
+    fn error_of(body: R) -> Option<SharedError>;
 }
 
 #[doc(hidden)]
@@ -134,6 +138,10 @@ impl<R: Fallible> Policy<R> for GoOn {
     fn has_failed(body: &R) -> bool {
         body.has_failed()
     }
+
+    fn error_of(_: R) -> Option<SharedError> {
+        None
+    }
 }
 
 macro_rules! returns_result {
@@ -147,6 +155,10 @@ macro_rules! returns_result {
 
             fn has_failed(body: &R) -> bool {
                 body.has_failed()
+            }
+
+            fn error_of(body: R) -> Option<SharedError> {
+                body.into_outcome().err().map(|failure| failure.error)
             }
         }
     )*};

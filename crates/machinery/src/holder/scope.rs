@@ -1,6 +1,7 @@
 //! The scope: a body with tasks, all of which are over when it returns.
 
 use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::task::Poll;
@@ -28,7 +29,7 @@ use crate::{Ctx, Report};
 /// # Cancel safety
 ///
 /// A drop of the future drops the body where it stands and aborts the tasks, which is reported. It waits for nothing:
-/// the context above does.
+/// the context above does. A panic of the body that was to go on once the tasks are over is reported too.
 ///
 /// # Panics
 ///
@@ -71,7 +72,8 @@ impl<P: OnFailurePolicy> HolderBuilder<'_, P> {
     ///
     /// # Cancel safety
     ///
-    /// A drop of the future drops the body where it stands and aborts the tasks, which is reported.
+    /// A drop of the future drops the body where it stands and aborts the tasks, which is reported. So is a panic of the
+    /// body that was to go on once the tasks are over, and, under the policies that collect, its error.
     ///
     /// # Panics
     ///
@@ -96,17 +98,39 @@ where
         Ok(body) => run_body(&holder, body).await,
         Err(panic) => Err(panic),
     };
-    match &returned {
+    let mut kept = Kept::<P, R> { returned: Some(returned), ctx: holder.ctx().clone(), policy: PhantomData };
+    match kept.returned.as_ref().expect("taken at the end") {
         Ok(returned) if !P::has_failed(returned) => {}
         Ok(_) => holder.cancel_because("the body of the scope failed"),
         Err(_) => holder.cancel_because("the body of the scope panicked"),
     }
     holder.wait().await;
-    match returned {
+    match kept.returned.take().expect("taken here and by the drop alone") {
         Ok(returned) => holder.close(returned),
         Err(panic) => {
             holder.tasks.shared.abandon_failures();
             resume_unwind(panic)
+        }
+    }
+}
+
+/// What the body returned, or its panic, while the tasks are waited for. What went wrong is reported if it is dropped.
+struct Kept<P: Policy<R>, R> {
+    returned: Option<thread::Result<R>>,
+    ctx: Ctx,
+    policy: PhantomData<P>,
+}
+
+impl<P: Policy<R>, R> Drop for Kept<P, R> {
+    fn drop(&mut self) {
+        let error = match self.returned.take() {
+            Some(Ok(returned)) => P::error_of(returned),
+            Some(Err(panic)) => Some(panic_error(panic)),
+            None => None,
+        };
+        if let Some(error) = error {
+            let what = "a scope was dropped half-way, with an error of its body that nobody read";
+            Report::new(&self.ctx, what).error(&error).send();
         }
     }
 }
