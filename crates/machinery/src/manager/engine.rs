@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 
 use super::QueueManagerResult as Fed;
 use leaving::drop_body;
+pub(crate) use leaving::{leave_entry, leave_source};
 
 use super::body::{BoxBody, Ended, Step, guarded};
 use super::feed::{Given, Place, Sub};

@@ -10,7 +10,7 @@ use futures_core::Stream;
 use tokio::task::coop;
 
 use super::QueueManagerResult;
-use super::engine::{Engine, Turn};
+use super::engine::{Engine, Turn, leave_entry, leave_source};
 use super::feed::Given;
 use super::shared::{Entry, Shared};
 use super::sources::Sources;
@@ -316,11 +316,11 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
                 let sources = Sources::link(link);
                 self.shared.report("source failed and nobody read its failure", &sources, Some(error));
             }
-            drop(super::body::guarded(move || drop(entry)));
+            leave_entry(&self.shared, entry);
         }
         drop(super::body::guarded(move || drop(values)));
         for source in fresh {
-            drop(super::body::guarded(move || drop(source)));
+            leave_source(&self.shared, source);
         }
         self.shared.bell.close();
         self.shared.lane.discard(&self.shared);

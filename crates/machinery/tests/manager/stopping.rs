@@ -532,3 +532,55 @@ async fn a_task_that_came_out_of_a_source_is_cancelled_and_waited_for_though_its
     assert_eq!(all(&mut results).await, ["stopped by the context"]);
     assert_eq!(alive.count(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_async_generator_that_had_begun_before_its_first_turn_is_closed_like_the_others() {
+    for place in 0..6 {
+        for waits in [true, false] {
+            let said_goodbye = Arc::new(AtomicUsize::new(0));
+            let said = Arc::clone(&said_goodbye);
+            let mut generator = AsyncGenerator::new(move |mut y| async move {
+                while y.yield_(0).await.is_ok() {}
+                sleep(Duration::from_secs(5)).await;
+                note(&said);
+                Ok(())
+            });
+            assert_eq!(generator.next().await, Some(0));
+            let root = Ctx::beginning("root");
+            let builder = queue_manager::<u32>(&root);
+            let (feeder, mut results) = match place {
+                2 => builder.max_open(1).build(),
+                3 | 4 => builder.max_open(1).depth_first().build(),
+                _ => builder.build(),
+            };
+            let feed = Feed::generator(generator);
+            let feed = if place % 2 == 0 { feed } else { feed.in_own_task() };
+            match place {
+                0 | 1 => drop(feeder.add("generator", feed)),
+                2 => {
+                    feeder.add_stream("open", futures_util::stream::pending::<u32>());
+                    feeder.add("waiting", feed);
+                }
+                3 | 4 => {
+                    let items = futures_util::stream::iter([feed]);
+                    feeder.add_stream("outer", items.chain(futures_util::stream::pending()));
+                }
+                _ => drop(feeder.add_future("gives", async { feed })),
+            }
+            if place > 1 {
+                let turns = tokio::time::timeout(Duration::from_secs(1), async {
+                    if place == 5 { std::future::pending().await } else { results.next().await }
+                });
+                assert!(turns.await.is_err());
+            }
+            root.cancel();
+            if waits {
+                while results.next().await.is_some() {}
+                assert_eq!(said_goodbye.load(Ordering::SeqCst), 1, "at place {place}");
+            }
+            drop((results, feeder));
+            root.close().await;
+            assert_eq!(said_goodbye.load(Ordering::SeqCst), 1, "at place {place}");
+        }
+    }
+}

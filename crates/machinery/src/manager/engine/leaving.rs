@@ -69,11 +69,11 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                         shared.running.count();
                         shared.running.start(shared, *sub, Some(Sources::link(&link)), context, None);
                     }
-                    entry => drop(guarded(move || drop(entry))),
+                    entry => leave_entry(shared, entry),
                 }
             }
             for source in self.fresh.drain(..) {
-                drop(guarded(move || drop(source)));
+                leave_source(shared, source);
             }
         }
         self.entries = kept;
@@ -119,7 +119,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         self.round = 0;
         self.set_aside = 0;
         for waiting in std::mem::take(&mut self.waiting) {
-            drop(guarded(move || drop(waiting)));
+            leave_fresh(shared, waiting.fresh);
         }
         for mut source in self.slots.drain_all() {
             let below = if source.has_below() { std::mem::take(source.below()) } else { Vec::new() };
@@ -127,7 +127,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             for below in below.into_iter().rev() {
                 match below {
                     Below::Begun(source) => self.leave(shared, wait, source),
-                    Below::Fresh(fresh) => drop(guarded(move || drop(fresh))),
+                    Below::Fresh(fresh) => leave_fresh(shared, fresh),
                 }
             }
         }
@@ -145,8 +145,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         if wait && source.runs_elsewhere() {
             self.leaving.push(source);
         } else {
-            drop_body(shared, &mut source);
-            drop(guarded(move || drop(source)));
+            leave_source(shared, source);
         }
     }
 }
@@ -171,6 +170,52 @@ fn take_from<T, C: Clone>(
             }
         }
     }
+}
+
+/// Lets go of something that has not had its turn: a source in it may have begun before it came here.
+pub(crate) fn leave_entry<T, C>(shared: &Arc<Shared<T, C>>, entry: Entry<T, C>)
+where
+    T: Send + 'static,
+    C: Clone + Send + 'static,
+{
+    match entry {
+        Entry::Elsewhere { sub, context } => leave_sub(shared, *sub, None, context),
+        Entry::Arrived { link, given: Given::Source(sub), context } => {
+            leave_sub(shared, *sub, Some(Sources::of(link)), context);
+        }
+        entry => drop(guarded(move || drop(entry))),
+    }
+}
+
+pub(crate) fn leave_source<T, C>(shared: &Arc<Shared<T, C>>, mut source: Owner<T, C>)
+where
+    T: Send + 'static,
+    C: Clone + Send + 'static,
+{
+    drop_body(shared, &mut source);
+    drop(guarded(move || drop(source)));
+}
+
+fn leave_fresh<T, C>(shared: &Arc<Shared<T, C>>, fresh: Fresh<T, C>)
+where
+    T: Send + 'static,
+    C: Clone + Send + 'static,
+{
+    match fresh {
+        Fresh::InTurn(source) => leave_source(shared, source),
+        Fresh::InOwnTask { sub, parent, context } => leave_sub(shared, sub, parent, context),
+    }
+}
+
+fn leave_sub<T, C>(shared: &Arc<Shared<T, C>>, mut sub: Sub<T>, parent: Option<Sources>, context: C)
+where
+    T: Send + 'static,
+    C: Clone + Send + 'static,
+{
+    if let Ok(Some(closing)) = guarded(|| sub.body.as_mut().close()) {
+        running::close(shared, &shared.link(&mut sub, parent), &context, closing);
+    }
+    drop(guarded(move || drop((sub, context))));
 }
 
 /// Drops a source; what it still has to do is done in a task.
