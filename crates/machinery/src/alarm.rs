@@ -3,10 +3,11 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tokio::time::{Instant, Sleep};
 
 use crate::{Ctx, NoRuntime, SharedError, error};
@@ -18,6 +19,8 @@ const HOP: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Where `sleep` keeps time.
+    runtime: Option<Id>,
     until: Option<Instant>,
 }
 
@@ -25,7 +28,7 @@ impl Alarm {
     /// Waits until `until`, which may change from call to call; the caller reads the clock again when it is ready, as
     /// one sleep is not always the whole wait.
     ///
-    /// It waits on the runtime that polls it, or else on the one that `ctx` knows.
+    /// It waits on the runtime that polls it first, or else on the one that `ctx` knows; see [`follow`](Self::follow).
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -40,8 +43,11 @@ impl Alarm {
                 }
                 sleep
             }
-            none => match make(now, until, ctx) {
-                Ok(sleep) => none.insert(sleep),
+            none => match runtime(ctx).and_then(|runtime| make(now, until, runtime)) {
+                Ok((sleep, runtime)) => {
+                    self.runtime = Some(runtime);
+                    none.insert(sleep)
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             },
         };
@@ -50,10 +56,24 @@ impl Alarm {
         match catch_unwind(AssertUnwindSafe(|| sleep.as_mut().poll(cx))) {
             Ok(poll) => poll.map(Ok),
             Err(panic) => {
+                let error = error::panic_error(panic);
+                if self.follow(ctx) {
+                    return self.poll(cx, now, until, ctx);
+                }
                 self.sleep = None;
-                Poll::Ready(Err(error::panic_error(panic)))
+                Poll::Ready(Err(error))
             }
         }
+    }
+
+    /// Moves to the runtime that polls now; says whether it is another one. To be called where another task polls than
+    /// before: a timer of a runtime that nobody drives any more never fires.
+    pub(crate) fn follow(&mut self, ctx: &Ctx) -> bool {
+        let moved = self.sleep.is_some() && runtime(ctx).is_ok_and(|runtime| Some(runtime.id()) != self.runtime);
+        if moved {
+            self.sleep = None;
+        }
+        moved
     }
 }
 
@@ -61,13 +81,15 @@ fn hop(now: Instant, until: Instant) -> Instant {
     until.min(now + HOP)
 }
 
-fn make(now: Instant, until: Instant, ctx: &Ctx) -> Result<Pin<Box<Sleep>>, SharedError> {
-    let outside = Handle::try_current().is_err();
-    let runtime = if outside { Some(ctx.runtime()) } else { None };
-    let runtime = runtime.transpose().map_err(|missing: NoRuntime| -> SharedError { std::sync::Arc::new(missing) })?;
+fn runtime(ctx: &Ctx) -> Result<Handle, SharedError> {
+    let known = |_| ctx.runtime().map_err(|missing: NoRuntime| -> SharedError { Arc::new(missing) });
+    Handle::try_current().or_else(known)
+}
+
+fn make(now: Instant, until: Instant, runtime: Handle) -> Result<(Pin<Box<Sleep>>, Id), SharedError> {
     catch_unwind(|| {
-        let _inside = runtime.as_ref().map(Handle::enter);
-        Box::pin(tokio::time::sleep_until(hop(now, until)))
+        let _inside = runtime.enter();
+        (Box::pin(tokio::time::sleep_until(hop(now, until))), runtime.id())
     })
     .map_err(error::panic_error)
 }

@@ -321,6 +321,7 @@ impl Ticker {
             if Pin::new(&mut self.done).poll(cx).is_ready() {
                 return Poll::Ready(());
             }
+            self.alarm.follow(&self.guard);
             self.waker = Some(cx.waker().clone());
             self.stored = false;
         }

@@ -13,7 +13,8 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use machinery::tick::{PauseGuard, Pauser, TickerHandle};
 use machinery::{Ctx, CtxOptions, Tick, Ticker, tick};
 use proptest::prelude::*;
-use tokio::time::{Instant, advance, sleep, sleep_until};
+use tokio::runtime::Runtime;
+use tokio::time::{Instant, advance, sleep, sleep_until, timeout};
 
 #[path = "../src/tick/schedule/model.rs"]
 mod model;
@@ -607,6 +608,49 @@ fn a_context_that_knows_a_runtime_keeps_time_on_it_from_outside() {
     let every = Duration::from_millis(1);
     let ticker = tick(every, &root).min_wait(None).max_iterations(3).try_start().unwrap();
     assert_eq!(block_on(ticker.count()), 3);
+}
+
+fn paused() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
+}
+
+/// A ticker that waits on `runtime`.
+fn waiting_on(runtime: &Runtime, root: &Ctx) -> Ticker {
+    runtime.block_on(async {
+        let mut ticker = tick(s(60.0), root).start();
+        ticker.next().await;
+        ticker.next().await;
+        assert!(ticker.next().now_or_never().is_none());
+        ticker
+    })
+}
+
+#[test]
+fn a_ticker_keeps_time_on_the_runtime_that_polls_it_now() {
+    let (first, second) = (paused(), paused());
+    let root = Ctx::beginning("root");
+    let mut ticker = waiting_on(&first, &root);
+    let took = second.block_on(async {
+        let start = Instant::now();
+        for iteration in 3..6 {
+            assert_eq!(ticker.next().now_or_never(), None);
+            // Nobody drives the first one any more, and its timer would not fire.
+            let next = timeout(s(1000.0), ticker.next()).await.expect("in time");
+            assert_eq!(next.map(|tick| tick.iteration), Some(iteration));
+        }
+        start.elapsed()
+    });
+    assert!(took < s(300.0), "{took:?}");
+}
+
+#[test]
+fn a_ticker_outlives_a_runtime_that_it_kept_time_on() {
+    let first = paused();
+    let root = Ctx::beginning("root");
+    let mut ticker = waiting_on(&first, &root);
+    drop(first);
+    let next = paused().block_on(async { timeout(s(1000.0), ticker.next()).await });
+    assert_eq!(next.expect("in time").map(|tick| tick.iteration), Some(3));
 }
 
 #[test]

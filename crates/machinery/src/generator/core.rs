@@ -305,6 +305,7 @@ where
         if now >= deadline {
             return Poll::Ready(Err(Kind::Grace));
         }
+        bound.alarm.follow(&bound.guard);
         // Without a clock there is no grace.
         bound.alarm.poll(cx, now, deadline, &bound.guard).map_err(|_| Kind::Grace)
     }
