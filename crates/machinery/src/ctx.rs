@@ -380,6 +380,12 @@ impl Ctx {
             .or_else(|| Handle::try_current().ok())
             .ok_or_else(|| NoRuntime { wanted: "spawning", path: self.full_name().into_boxed_str() })
     }
+
+    /// Drops the handle for somebody who has others to see to: if it is the last, and the drop of what the user gave to
+    /// the context panics, that is reported.
+    pub(crate) fn let_go(self) {
+        notify::let_go_of_last(self.0);
+    }
 }
 
 impl PartialEq for Ctx {

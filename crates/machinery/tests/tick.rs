@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::time::{Instant, advance, sleep, sleep_until, timeout};
 
 #[path = "../src/tick/schedule/model.rs"]
 mod model;
+mod wakers;
 
 const DAY: f64 = 86_400.0;
 
@@ -450,6 +451,38 @@ async fn a_waker_that_panics_keeps_no_other_ticker_paused() {
     assert!(bad.poll_next_unpin(&mut Context::from_waker(&Arc::new(Panics).into())).is_pending());
     bad.handle().change_after(s(2.0));
     assert_eq!(bad.next().await.unwrap().iteration, 2);
+}
+
+/// Panics when it is dropped, as the value of a context.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a value that cannot be dropped");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticker_that_goes_as_its_pause_ends_keeps_no_other_paused() {
+    let pauser = Pauser::new();
+    let (bombed, root) =
+        (Ctx::beginning_with("bombed", CtxOptions::new().value(Bomb)).unwrap(), Ctx::beginning("root"));
+    let mut gone = tick(s(1.0), &bombed).pauser(&pauser).start();
+    let mut other = tick(s(1.0), &root).pauser(&pauser).start();
+    let pause = pauser.hold();
+    let slot = Arc::new(Mutex::new(None));
+    let waker = wakers::on_wake({
+        let slot = Arc::clone(&slot);
+        move || drop(slot.lock().unwrap().take())
+    });
+    assert!(wakers::poll_with(&mut pin!(gone.next()), &waker).is_pending());
+    // The pauser's own handle is the last one when the waker has dropped these.
+    *slot.lock().unwrap() = Some((gone, bombed));
+    let other = tokio::spawn(async move { other.next().await.is_some() });
+    tokio::task::yield_now().await;
+    drop(pause);
+    assert!(slot.lock().unwrap().is_none());
+    assert!(timeout(s(1.0), other).await.expect("the other goes on").unwrap());
 }
 
 #[tokio::test(start_paused = true)]

@@ -122,6 +122,7 @@ impl Drop for PauseGuard {
         };
         for signal in held_back {
             signal.poke();
+            signal.let_go();
         }
     }
 }

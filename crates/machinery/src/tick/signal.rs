@@ -10,6 +10,7 @@
 //!
 //! The lock is a leaf.
 
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -70,6 +71,13 @@ impl Signal {
     /// Has the ticker look again; a waker that panics is reported.
     pub(super) fn poke(&self) {
         self.poke_with(|_| ());
+    }
+
+    /// Lets go of what may be the last handle by now. What the user gave to the context then goes with it.
+    pub(super) fn let_go(self: Arc<Self>) {
+        if let Some(Self { ctx, .. }) = Arc::into_inner(self) {
+            ctx.let_go();
+        }
     }
 
     fn poke_with(&self, news: impl FnOnce(&mut Inner)) {
