@@ -287,19 +287,20 @@ impl Ticker {
             if self.ended {
                 return Poll::Ready(None);
             }
-            if self.guard.is_done() {
-                self.end("");
-                continue;
-            }
             if let Some(change) = self.signal.take() {
                 change.apply(&mut self.schedule);
                 self.stored = false;
             }
+            let held = self.seat.as_ref().is_some_and(Seat::is_held);
+            let clock = time::now();
+            // Looked at after all that makes a tick due, so that what comes after the completion makes none.
+            if self.guard.is_done() {
+                self.end("");
+                continue;
+            }
             // One unit of the budget for each tick, so that ticks which are always due do not starve the neighbours.
             let budget = ready!(coop::poll_proceed(cx));
-            let clock = time::now();
             let now = clock.saturating_duration_since(self.started);
-            let held = self.seat.as_ref().is_some_and(Seat::is_held);
             match self.schedule.step(now, held) {
                 Step::Tick(tick) => {
                     budget.made_progress();

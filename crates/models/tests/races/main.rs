@@ -10,3 +10,4 @@ mod manager;
 mod queue;
 mod shapes;
 mod signals;
+mod ticks;
