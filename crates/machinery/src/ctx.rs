@@ -13,6 +13,7 @@ mod options;
 mod protocols;
 mod sweep;
 mod tree;
+mod unfinished;
 pub(crate) mod wakers;
 
 use std::any::TypeId;
@@ -32,6 +33,8 @@ pub use done::{Completed, Completing, Done, Drained, Run};
 pub use guard::{Canceller, Close, CtxGuard};
 pub use options::CtxOptions;
 pub use tree::Tree;
+pub(crate) use unfinished::{NamedBusy, Witness};
+pub use unfinished::{Unfinished, UnfinishedWork};
 
 use family::NodeRef;
 use options::Above;

@@ -27,6 +27,7 @@ mod age;
 mod borrowing;
 mod builder;
 mod failures;
+mod held;
 mod rack;
 mod refused;
 mod scope;
@@ -45,13 +46,14 @@ use std::time::Duration;
 pub use borrowing::{BorrowingTask, BorrowingTasks};
 pub use builder::HolderBuilder;
 pub use failures::{CollectAll, FailFast, Failures, GoOn, Policy};
+pub use held::HeldTask;
 pub use refused::Refused;
 pub use scope::task_holder;
 pub use spawning::TaskBuilder;
-pub use tasks::{HeldTask, Tasks};
+pub use tasks::Tasks;
 
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::{Ctx, CtxGuard, Report, time};
+use crate::{Ctx, CtxGuard, Report};
 use shared::Abort;
 
 /// A holder of tasks as a value, to be ended with [`finish`](Self::finish).
@@ -256,9 +258,6 @@ impl Tasks {
     /// ```
     #[must_use]
     pub fn held(&self) -> Vec<HeldTask> {
-        let now = time::now();
-        let core = self.shared.core.lock();
-        let running = core.tasks.iter().filter(|entry| !entry.is_settled());
-        running.map(|entry| HeldTask::new(entry.name.clone(), entry.location, self.shared.age(entry, now))).collect()
+        self.shared.held()
     }
 }

@@ -18,7 +18,7 @@ pub use error::TimeoutError;
 pub use limited::{Limited, Plainly, Told};
 
 use crate::contain::contain;
-use crate::ctx::{Busy, CompletionKind, Done};
+use crate::ctx::{CompletionKind, Done, NamedBusy};
 use crate::task::graced::Grace;
 use crate::task::{Failure, Outcome};
 use crate::{Completion, Ctx, CtxGuard, CtxOptions, Event, Name, Report, SharedError, time};
@@ -175,7 +175,7 @@ struct Running {
     /// Set once its time is over.
     verdict: Option<TimeoutError>,
     grace: Option<Grace>,
-    _busy: Busy,
+    _busy: NamedBusy,
 }
 
 impl<W: Limited> WithTimeout<W> {
@@ -257,12 +257,14 @@ impl<W: Limited> WithTimeout<W> {
         if let Some(completion) = this.ctx.completion() {
             return fail(Why::Completed(completion));
         }
-        let deadline = time::now().checked_add(*this.timeout);
+        let now = time::now();
+        let deadline = now.checked_add(*this.timeout);
         let guard = match this.ctx.child_with(&*this.name, CtxOptions::new().timeout(*this.timeout)) {
             Ok(guard) => guard,
             Err(error) => return fail(Why::NoRuntime(error)),
         };
-        let (done, busy) = (guard.done(), this.ctx.busy());
+        let busy = this.ctx.busy_named("work with a timeout", this.name, Some(*this.location), now);
+        let done = guard.done();
         this.work.start(guard.ctx());
         *this.running = Some(Running { guard, done, deadline, verdict: None, grace: None, _busy: busy });
         Ok(true)

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use super::{AsyncExit, Ended};
 use crate::error::{PanicError, drop_payload, share};
 use crate::tramp::Report;
-use crate::{Ctx, Name, SharedError};
+use crate::{Ctx, Name, SharedError, time};
 
 type Finish = Pin<Box<dyn Future<Output = Result<(), SharedError>> + Send>>;
 
@@ -70,7 +70,7 @@ impl Finishing {
         let left = Left { ctx: self.ctx.clone(), name: self.name.clone(), over: false };
         match self.ctx.runtime() {
             Ok(_) => {
-                let busy = self.ctx.busy();
+                let busy = self.ctx.busy_named("the finish of", &self.name, None, time::now());
                 let going_on = async move {
                     left.run(finish).await;
                     drop(busy);

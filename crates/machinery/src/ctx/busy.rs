@@ -1,101 +1,188 @@
-//! Counting work, so that a context can be waited for until everything below it has cleaned up.
+//! Counting work, so that a context can be waited for until everything below it has cleaned up, and told what it is.
 //!
 //! # Invariants
 //!
-//! 1. A node's count is the number of its own tasks plus the number of its children that have a count above zero.
+//! 1. A node's count is the number of its own pieces of work plus the number of its children that have a count above zero.
+//!    Those children stand in its list. A child whose last work ends as other work begins may be counted and listed twice for
+//!    a moment.
 //! 2. A parent's count goes up before its child's leaves zero, and goes down after it is zero again. So nobody sees
 //!    an idle parent above a busy child.
 //!
-//! A task on a context that is busy already costs one lock; a context without tasks pays nothing.
+//! Work on a context that is busy already costs one lock; a context without work pays nothing.
+
+use std::sync::Weak;
 
 use super::Ctx;
 use super::family::NodeRef;
+use super::node::Links;
 use super::notify::wake_all;
+use super::unfinished::Witness;
+use crate::slab::Slab;
 
 /// One piece of work below a context; `drained()` of that context and of all above waits until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Busy(Ctx);
+pub(crate) struct Busy {
+    ctx: Ctx,
+    /// Where its witness stands.
+    witness: Option<u32>,
+}
+
+/// Who is at work, beside the count.
+#[derive(Default)]
+pub(super) struct AtWork {
+    pub(super) below: Slab<NodeRef>,
+    pub(super) witnesses: Slab<Weak<dyn Witness>>,
+    /// Where this node stands in the lists of its parents.
+    places: Places,
+}
+
+/// A place for each parent, in their order.
+#[derive(Default)]
+struct Places {
+    count: usize,
+    first: u32,
+    more: Vec<u32>,
+}
+
+impl Places {
+    fn push(&mut self, place: u32) {
+        if self.count == 0 {
+            self.first = place;
+        } else {
+            self.more.push(place);
+        }
+        self.count += 1;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u32> {
+        (self.count > 0).then_some(self.first).into_iter().chain(self.more.iter().copied())
+    }
+}
 
 impl Ctx {
     /// Counts one more piece of work on this context until the answer is dropped.
     pub(crate) fn busy(&self) -> Busy {
         self.0.acquire();
-        Busy(self.clone())
+        Busy { ctx: self.clone(), witness: None }
+    }
+
+    /// The same for work that can be asked what it is.
+    pub(crate) fn busy_as(&self, witness: Weak<dyn Witness>) -> Busy {
+        let mut busy = self.busy();
+        busy.witness = Some(self.0.links.lock().at_work().witnesses.insert(witness));
+        busy
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.0.release();
+        if let Some(key) = self.witness {
+            let witness = self.ctx.0.links.lock().at_work().witnesses.remove(key);
+            drop(witness);
+        }
+        self.ctx.0.release(None);
     }
 }
 
-enum Step {
-    Enter(NodeRef),
-    Commit(NodeRef),
+/// A node that is to be busy, and that stands in the lists of some of its parents already.
+struct Rising {
+    node: NodeRef,
+    places: Places,
+}
+
+impl Rising {
+    fn new(node: NodeRef) -> Self {
+        Self { node, places: Places::default() }
+    }
+}
+
+impl Links {
+    pub(super) fn at_work(&mut self) -> &mut AtWork {
+        self.watch().at_work.get_or_insert_default()
+    }
+
+    /// Counts one more: a child, if it is for one, whose place it gives.
+    fn count(&mut self, child: Option<&NodeRef>) -> u32 {
+        self.watch().busy += 1;
+        child.map_or(0, |child| self.at_work().below.insert(child.clone()))
+    }
 }
 
 impl NodeRef {
     fn acquire(&self) {
-        if self.join_if_busy() {
+        if self.join_if_busy(None).is_some() {
             return;
         }
-        let mut steps = vec![Step::Enter(self.clone())];
-        while let Some(step) = steps.pop() {
-            match step {
-                Step::Enter(node) => {
-                    if !node.join_if_busy() {
-                        steps.push(Step::Commit(node.clone()));
-                        steps.extend(node.parents().map(|parent| Step::Enter(parent.clone())));
-                    }
+        let mut rising = vec![Rising::new(self.clone())];
+        while let Some(top) = rising.last_mut() {
+            let next = top.node.parents().nth(top.places.count).cloned();
+            if let Some(parent) = next {
+                match parent.join_if_busy(Some(&top.node)) {
+                    Some(place) => top.places.push(place),
+                    None => rising.push(Rising::new(parent)),
                 }
-                Step::Commit(node) => {
-                    let was_busy = {
-                        let mut links = node.links.lock();
-                        let watch = links.watch();
-                        watch.busy += 1;
-                        watch.busy > 1
-                    };
-                    if was_busy {
-                        // Somebody else came first and holds the parents already.
-                        for parent in node.parents() {
-                            parent.release();
-                        }
-                    }
+            } else if let Some(Rising { node, places }) = rising.pop() {
+                let place = node.commit(places, rising.last().map(|below| &below.node));
+                if let Some(below) = rising.last_mut() {
+                    below.places.push(place);
                 }
             }
         }
     }
 
-    fn join_if_busy(&self) -> bool {
+    /// The place of the child, where this is busy.
+    fn join_if_busy(&self, child: Option<&NodeRef>) -> Option<u32> {
         let mut links = self.links.lock();
-        match &mut links.watch {
-            Some(watch) if watch.busy > 0 => {
-                watch.busy += 1;
-                true
-            }
-            _ => false,
+        match &links.watch {
+            Some(watch) if watch.busy > 0 => Some(links.count(child)),
+            _ => None,
         }
     }
 
-    fn release(&self) {
-        let mut idle = vec![self.clone()];
+    /// Counts one more, where it was not busy a moment ago, and has its places in the lists of its parents.
+    fn commit(&self, places: Places, child: Option<&NodeRef>) -> u32 {
+        let (place, unused) = {
+            let mut links = self.links.lock();
+            let place = links.count(child);
+            if links.watch().busy > 1 {
+                // Somebody else came first and holds the parents already.
+                (place, Some(places))
+            } else {
+                links.at_work().places = places;
+                (place, None)
+            }
+        };
+        for (parent, place) in unused.iter().flat_map(|places| self.parents().zip(places.iter())) {
+            parent.release(Some(place));
+        }
+        place
+    }
+
+    /// Counts one less: the child at a place, if one is given.
+    fn release(&self, place: Option<u32>) {
+        let mut idle = vec![(self.clone(), place)];
         let mut wakers = Vec::new();
-        while let Some(node) = idle.pop() {
-            {
+        while let Some((node, place)) = idle.pop() {
+            let (child, places) = {
                 let mut links = node.links.lock();
+                let child = place.and_then(|place| links.at_work().below.remove(place));
                 let watch = links.watch();
                 watch.busy -= 1;
-                if watch.busy > 0 {
-                    continue;
-                }
-                if node.is_done()
-                    && let Some(waiters) = &mut watch.drain_waiters
-                {
-                    waiters.take_all(&mut wakers);
-                }
+                let places = if watch.busy == 0 {
+                    if node.is_done()
+                        && let Some(waiters) = &mut watch.drain_waiters
+                    {
+                        waiters.take_all(&mut wakers);
+                    }
+                    watch.at_work.as_mut().map(|at_work| std::mem::take(&mut at_work.places))
+                } else {
+                    None
+                };
+                (child, places)
+            };
+            drop(child);
+            if let Some(places) = places {
+                idle.extend(node.parents().cloned().zip(places.iter().map(Some)));
             }
-            idle.extend(node.parents().cloned());
         }
         if !wakers.is_empty() {
             wake_all(self, wakers);

@@ -86,7 +86,7 @@ pub struct Completing<'a> {
 
 /// Waits until a context is done and every task below it has finished its clean-up.
 ///
-/// What [`Ctx::drained`] returns.
+/// What [`Ctx::drained`] returns. [`Ctx::unfinished`] tells what it waits for.
 ///
 /// # Cancel safety
 ///

@@ -10,7 +10,7 @@
 //!    at. Only such a node may be completed without its lock, by one compare-and-swap.
 //! 4. Bits are set under the node's lock, except by that compare-and-swap, and `UNLINKED`, which is set by the sweep of
 //!    the parent under the parent's lock.
-//! 5. A node holds its parents; a parent lists its children, and does not hold them.
+//! 5. A node holds its parents; a parent lists its children, and holds only those that are at work.
 //!
 //! # Lock order
 //!
@@ -23,6 +23,7 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
+use super::busy::AtWork;
 use super::callbacks::Callbacks;
 use super::completion::Completion;
 use super::deadline::{Home, Timer};
@@ -115,8 +116,9 @@ pub(super) struct Watch {
     pub(super) waiters: Option<Box<Slab<Waker>>>,
     pub(super) drain_waiters: Option<Box<WakerSet>>,
     pub(super) callbacks: Option<Box<Callbacks>>,
-    /// How many tasks run here, plus how many children have any.
+    /// How many pieces of work there are here, plus how many children have any.
     pub(super) busy: usize,
+    pub(super) at_work: Option<Box<AtWork>>,
     /// Threads that complete an ancestor and came upon this node while another thread was completing it.
     pub(super) blocked: Vec<Thread>,
     /// Holds a node that was handed over and has callbacks, so that they run however many handles are gone.

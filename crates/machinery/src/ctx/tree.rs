@@ -33,7 +33,8 @@ impl Ctx {
     /// This context and everything pending below it, to be printed: a dump of what runs, for an operator or a debugger.
     ///
     /// Of tasks it shows those that have a context of their own, as queues, tickers and the work of
-    /// [`add_with`](crate::Tasks::add_with) have; [`Tasks::held`](crate::Tasks::held) tells of every task of a holder.
+    /// [`add_with`](crate::Tasks::add_with) have; [`Tasks::held`](crate::Tasks::held) tells of every task of a holder, and
+    /// [`unfinished`](Self::unfinished) of all work that is waited for, also once the context is done.
     ///
     /// # Examples
     ///
@@ -99,11 +100,7 @@ impl fmt::Display for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (depth, Ctx(node)) in &self.rows {
             write!(f, "{:1$}", "", 2 * depth)?;
-            write_prefix(node, f)?;
-            write_state(node, node.completion().map(|completion| completion.kind()), f)?;
-            if f.alternate() {
-                write!(f, " from {}", node.made_at)?;
-            }
+            Line(node).fmt(f)?;
             f.write_str("\n")?;
         }
         Ok(())
@@ -113,6 +110,21 @@ impl fmt::Display for Tree {
 impl fmt::Debug for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.rows.iter().map(|(_, ctx)| ctx)).finish()
+    }
+}
+
+/// One context: its name and state, and with `{:#}` the line that made it.
+pub(super) struct Line<'a>(pub(super) &'a NodeRef);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(node) = self;
+        write_prefix(node, f)?;
+        write_state(node, node.completion().map(|completion| completion.kind()), f)?;
+        if f.alternate() {
+            write!(f, " from {}", node.made_at)?;
+        }
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@
 
 use std::any::Any;
 use std::panic::Location;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -273,7 +273,7 @@ impl Entry {
 impl Shared {
     /// What tasks of `ctx` share. `canceller` is for the policy that stops all.
     pub(crate) fn new(ctx: &Ctx, canceller: Option<Canceller>, on_failure: OnFailure) -> Arc<Self> {
-        Arc::new(Self {
+        let shared = Arc::new(Self {
             ctx: ctx.clone(),
             path: OnceLock::new(),
             completion: OnceLock::new(),
@@ -290,14 +290,18 @@ impl Shared {
                 closed: false,
                 stopped_at: None,
                 abort: None,
-                busy: Some(ctx.busy()),
+                busy: None,
                 followed: None,
                 waiter: None,
                 failures: Vec::new(),
                 abandoned: false,
                 cut: 0,
             }),
-        })
+        });
+        let witness: Weak<Self> = Arc::downgrade(&shared);
+        let busy = ctx.busy_as(witness);
+        shared.core.lock().busy = Some(busy);
+        shared
     }
 
     /// Stops everything when the context completes.

@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::refused::Refused;
 use super::shared::Shared;
@@ -199,68 +198,5 @@ impl Tasks {
 impl fmt::Debug for Tasks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tasks").field("ctx", self.ctx()).field("pending", &self.pending()).finish()
-    }
-}
-
-/// One task that a holder holds, as [`Tasks::held`] found it.
-///
-/// # Examples
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-/// # async fn main() {
-/// use machinery::{Ctx, TaskHolder};
-/// use std::time::Duration;
-///
-/// let root = Ctx::beginning("app");
-/// let tasks = TaskHolder::new(&root);
-/// tasks.add("poll", std::future::pending::<()>());
-/// assert_eq!(tasks.held()[0].running_for(), None); // it has not begun
-/// tokio::time::sleep(Duration::from_secs(3)).await;
-/// assert!(tasks.held()[0].running_for() >= Some(Duration::from_secs(3)));
-/// tasks.stop().await;
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-pub struct HeldTask {
-    name: Name,
-    location: &'static Location<'static>,
-    age: Option<Duration>,
-}
-
-impl HeldTask {
-    pub(super) fn new(name: Name, location: &'static Location<'static>, age: Option<Duration>) -> Self {
-        Self { name, location, age }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &Name {
-        &self.name
-    }
-
-    /// The line that spawned it.
-    #[must_use]
-    pub fn location(&self) -> &'static Location<'static> {
-        self.location
-    }
-
-    /// For how long it has been running, on Tokio's clock, within a millisecond; counted from its first wait.
-    ///
-    /// `None` for a task that has not begun or that has not waited for anything so far.
-    #[must_use]
-    pub fn running_for(&self) -> Option<Duration> {
-        self.age
-    }
-}
-
-/// The name, the line and the age.
-impl fmt::Display for HeldTask {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` from {}", self.name, self.location)?;
-        match self.age {
-            Some(age) => write!(f, ", running for {age:?}"),
-            None => f.write_str(", which has not waited for anything so far"),
-        }
     }
 }

@@ -3,6 +3,11 @@
 use machinery::{Ctx, model_task};
 use machinery_models::{Count, block_on, large_model, model, poll_with, thread};
 
+/// How many contexts with work at or below them there are, and the root.
+fn shown(root: &Ctx) -> usize {
+    root.unfinished().iter().count()
+}
+
 #[test]
 fn who_waits_for_a_context_to_drain_goes_on_when_its_task_ends() {
     model(|| {
@@ -67,6 +72,7 @@ fn nobody_sees_an_idle_parent_above_a_busy_child() {
         let mut drained = root.drained();
         assert!(poll_with(&mut drained, &Count::new().waker()).is_ready());
         assert!(over.get() == 1 || !began_before);
+        assert_eq!(shown(&root), 1);
     });
 }
 
@@ -85,6 +91,7 @@ fn two_tasks_that_end_at_once_leave_both_levels_idle() {
         working.join().expect("no panic");
         assert!(woken.get() >= 1);
         assert!(poll_with(&mut drained, &woken.waker()).is_ready());
+        assert_eq!(shown(&root), 1);
     });
 }
 
@@ -101,10 +108,29 @@ fn two_tasks_that_begin_at_once_on_one_context_count_above_for_as_long_as_either
         let mut drained = root.drained();
         let woken = Count::new();
         assert!(poll_with(&mut drained, &woken.waker()).is_pending());
+        assert_eq!(shown(&root), 2);
         drop(ours);
         assert!(poll_with(&mut drained, &woken.waker()).is_pending());
+        assert_eq!(shown(&root), 2);
         drop(theirs);
         assert!(poll_with(&mut drained, &woken.waker()).is_ready());
+        assert_eq!(shown(&root), 1);
+    });
+}
+
+#[test]
+fn a_child_is_listed_once_as_long_as_there_is_work_on_it_whatever_begins_as_it_ends() {
+    model(|| {
+        let root = Ctx::beginning("root");
+        let leaf = root.child("leaf");
+        let first = model_task(&leaf);
+        let ending = thread::spawn(move || drop(first));
+        let second = model_task(&leaf);
+        assert_eq!(shown(&root), 2);
+        ending.join().expect("no panic");
+        assert_eq!(shown(&root), 2);
+        drop(second);
+        assert_eq!(shown(&root), 1);
     });
 }
 
@@ -113,6 +139,7 @@ fn tasks_below_a_linked_context_hold_up_all_its_parents() {
     large_model(|| {
         let (first, second) = (Ctx::beginning("first"), Ctx::beginning("second"));
         let linked = first.linked("linked", [&*second]);
+        let (above, beside) = (first.ctx(), second.ctx());
         let over = Count::new();
         let threads: Vec<_> = (0..2)
             .map(|_| {
@@ -133,6 +160,7 @@ fn tasks_below_a_linked_context_hold_up_all_its_parents() {
         block_on(first.close());
         assert_eq!(over.get(), 2);
         closing.join().expect("no panic");
+        assert_eq!((shown(&above), shown(&beside)), (1, 1));
         for thread in threads {
             thread.join().expect("no panic");
         }
