@@ -8,6 +8,8 @@ mod blocking;
 mod common;
 #[path = "manager/extension.rs"]
 mod extension;
+#[path = "manager/faults.rs"]
+mod faults;
 #[path = "manager/limits.rs"]
 mod limits;
 #[path = "manager/results.rs"]

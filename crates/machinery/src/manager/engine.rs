@@ -560,6 +560,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     fn end(&mut self, shared: &Arc<Shared<T, C>>, link: LinkRef) -> (Sources, C) {
         let mut source = opened::<T, C>(&link).expect("the source that has just taken its turn");
         let key = source.key;
+        // It may have been set aside, and its end is among what remains.
+        self.set_aside -= usize::from(std::mem::replace(&mut source.aside, Aside::No) == Aside::Counted);
         if !source.has_below() {
             let mut source = self.slots.remove(key).expect("the source that has just taken its turn");
             drop_body(shared, &mut source);

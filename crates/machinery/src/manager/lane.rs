@@ -97,6 +97,8 @@ struct Job<T, C> {
     resume: Option<LinkRef>,
     /// How many steps are left of its run.
     left: usize,
+    /// It has begun, and so has one of the places.
+    is_open: bool,
 }
 
 /// Items of one source, in their order.
@@ -176,14 +178,13 @@ impl<T, C> Lane<T, C> {
         for batch in batches {
             for given in &batch.items {
                 if let Given::Error(error) = given {
-                    shared.report(
-                        "source failed and nobody read its failure",
-                        &Sources::link(&batch.link),
-                        Some(error),
-                    );
+                    shared.report(super::streamer::UNREAD, &Sources::link(&batch.link), Some(error));
                 }
             }
-            drop(guarded(move || drop(batch)));
+            for given in batch.items {
+                shared.dispose(batch.link.name.as_ref(), given);
+            }
+            shared.dispose(batch.link.name.as_ref(), batch.context);
         }
     }
 
@@ -199,10 +200,9 @@ impl<T, C> Lane<T, C> {
     }
 
     fn drop_job(&self, shared: &Shared<T, C>, job: Job<T, C>) {
-        let link = job.link.clone();
-        if let Err(panic) = guarded(move || drop(job)) {
-            shared.report("source panicked when it was dropped", &Sources::link(&link), Some(&panic));
-        }
+        let Job { sub, link, context, .. } = job;
+        shared.dispose(link.name.as_ref(), sub);
+        shared.dispose(link.name.as_ref(), context);
         self.uncount(shared);
     }
 }
@@ -284,7 +284,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
         }
         if shared.depth_first {
             if !state.fresh.is_empty() && shared.open.take_in_lane() {
-                return state.fresh.pop_back();
+                return state.fresh.pop_back().map(Job::opened);
             }
             return state.begun.pop_back();
         }
@@ -294,7 +294,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
             return state.begun.pop_front();
         }
         if !state.fresh.is_empty() && shared.open.take_in_lane() {
-            return state.fresh.pop_front();
+            return state.fresh.pop_front().map(Job::opened);
         }
         state.begun.pop_front()
     }
@@ -375,10 +375,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
                 self.leave_item(shared, cell, &job, given, stop, &mut spare);
             }
             if ended {
-                let Job { sub, link, .. } = job;
-                if let Err(panic) = guarded(move || drop(sub)) {
-                    shared.report("source panicked when it was dropped", &Sources::link(&link), Some(&panic));
-                }
+                let Job { sub, link, context, .. } = job;
+                shared.dispose(link.name.as_ref(), sub);
+                shared.dispose(link.name.as_ref(), context);
                 let (inline_waits, lane_waits) = shared.open.give_back();
                 self.put_back(shared, None, children);
                 if inline_waits {
@@ -428,7 +427,12 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
 
 impl<T, C> Job<T, C> {
     fn new(shared: &Shared<T, C>, mut sub: Sub<T>, parent: Option<Sources>, context: C) -> Self {
-        Self { link: shared.link(&mut sub, parent), sub, context, resume: None, left: RUN }
+        Self { link: shared.link(&mut sub, parent), sub, context, resume: None, left: RUN, is_open: false }
+    }
+
+    fn opened(mut self) -> Self {
+        self.is_open = true;
+        self
     }
 }
 
@@ -544,18 +548,23 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Worker<T, C> {
             state.take_all()
         };
         for job in jobs {
-            let Job { sub, link, context, resume, .. } = job;
+            let Job { sub, link, context, resume, is_open, .. } = job;
             if let Some(link) = resume {
                 shared.bell.resume(link);
             }
             let gone: SharedError = Arc::new(RuntimeGone);
             let end = (sub.kind != QueueInput::Function).then(|| Some(Arc::clone(&gone)));
-            drop(guarded(move || drop(sub)));
-            if !shared.ctx.is_done() {
+            shared.dispose(link.name.as_ref(), sub);
+            if shared.ctx.is_done() {
+                shared.dispose(link.name.as_ref(), context);
+            } else {
                 shared.lane.buffered.fetch_add(1, Ordering::AcqRel);
                 let batch = Batch { link, context, items: vec![Given::Error(gone)], end };
                 shared.lane.out.lock().push(batch);
                 shared.lane.pulse.left(&shared, true);
+            }
+            if is_open && shared.open.give_back().0 {
+                shared.bell.ring();
             }
             shared.lane.uncount(&shared);
         }

@@ -78,16 +78,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Puller<T, C> {
         // One place for the step, and one for the end that follows a panic at once.
         while let Some(places) = until(&mut done, steps.reserve_many(2)).await {
             let Ok(mut places) = places else { break };
-            // Nothing is taken from the stream while the breaker is set.
-            while shared.breaker.is_set() {
-                let resumed = shared.resumed.notified();
-                let mut resumed = std::pin::pin!(resumed);
-                resumed.as_mut().enable();
-                if shared.breaker.is_set() && until(&mut done, resumed).await.is_none() {
-                    break;
-                }
-            }
-            let Some(step) = until(&mut done, self.step(&steps)).await.flatten() else { break };
+            let Some(step) = until(&mut done, self.step(&shared, &steps)).await.flatten() else { break };
             if let Step::Item(Given::Error(error)) = &step
                 && self.end_at_first_error
                 && !self.ended
@@ -108,19 +99,32 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Puller<T, C> {
         if let Some(Ok(Some(closing))) = self.body.as_mut().map(|body| guarded(|| body.as_mut().close())) {
             running::close(&shared, &self.link, &self.context, closing);
         }
-        let body = self.body.take();
-        drop(guarded(move || drop(body)));
+        shared.dispose(self.link.name.as_ref(), self.body.take());
     }
 
     /// The next step, or nothing once the consumer has dropped its end.
-    async fn step(&mut self, steps: &mpsc::Sender<Step<T>>) -> Option<Step<T>> {
+    async fn step(&mut self, shared: &Shared<T, C>, steps: &mpsc::Sender<Step<T>>) -> Option<Step<T>> {
         let Self { body, end, ended, .. } = self;
         let body = body.as_mut()?;
         let mut closed = std::pin::pin!(steps.closed());
+        let mut resumed = std::pin::pin!(None);
         std::future::poll_fn(move |cx| {
             if closed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
             }
+            // Nothing is taken from the stream while the breaker is set, also if it was asked before.
+            while shared.breaker.is_set() {
+                if resumed.is_none() {
+                    // It is told of what comes from here on, and so the breaker is looked at again.
+                    resumed.set(Some(shared.resumed.notified()));
+                    continue;
+                }
+                if let Some(waiting) = resumed.as_mut().as_pin_mut() {
+                    ready!(waiting.poll(cx));
+                }
+                resumed.set(None);
+            }
+            resumed.set(None);
             Poll::Ready(Some(match guarded(|| body.as_mut().step(cx)) {
                 Ok(step) => ready!(step),
                 Err(panic) => {

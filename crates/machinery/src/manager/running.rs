@@ -81,8 +81,9 @@ impl<T, C> Running<T, C> {
                 return;
             }
             for mut one in waiting {
-                one.run.body = None;
-                drop(guarded(move || drop(one)));
+                one.run.drop_body();
+                shared.dispose(one.run.link.name.as_ref(), one.run.context.take());
+                drop(one);
                 self.uncount(shared);
             }
         }
@@ -126,7 +127,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Running<T, C> {
     }
 
     /// Called when something that was running has ended.
-    fn ended(&self, shared: &Arc<Shared<T, C>>) {
+    fn start_next(&self, shared: &Arc<Shared<T, C>>) {
         let next = {
             let mut state = self.state.lock();
             let next = if state.running > self.limit {
@@ -147,7 +148,6 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Running<T, C> {
                 shared.bell.resume(link);
             }
         }
-        self.uncount(shared);
     }
 }
 
@@ -166,10 +166,8 @@ impl<T, C> Run<T, C> {
     }
 
     fn drop_body(&mut self) {
-        if let Some(body) = self.body.take()
-            && let Err(panic) = guarded(move || drop(body))
-        {
-            self.shared.report("source panicked when it was dropped", &Sources::link(&self.link), Some(&panic));
+        if let Some(body) = self.body.take() {
+            self.shared.dispose(self.link.name.as_ref(), body);
         }
     }
 }
@@ -214,9 +212,14 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Future for Run<T, C> {
             }
         }
         this.done = None;
-        this.busy = None;
         let shared = Arc::clone(&this.shared);
-        shared.running.ended(&shared);
+        if let Some(context) = this.context.take() {
+            shared.dispose(this.link.name.as_ref(), context);
+        }
+        // The next one is counted below the context before this one is not any more: who waits for all of them sees no gap.
+        shared.running.start_next(&shared);
+        this.busy = None;
+        shared.running.uncount(&shared);
         Poll::Ready(())
     }
 }
@@ -297,10 +300,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Future for Closer<T, C> {
 
 impl<T, C> Drop for Closer<T, C> {
     fn drop(&mut self) {
-        let closing = self.closing.take();
-        if let Err(panic) = guarded(move || drop(closing)) {
-            self.shared.report("source panicked when it was dropped", &Sources::link(&self.link), Some(&panic));
-        }
+        self.shared.dispose(self.link.name.as_ref(), self.closing.take());
         self.busy = None;
         self.shared.running.uncount(&self.shared);
     }

@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::bell::Bell;
+use super::body::guarded;
 use super::feed::{Given, Sub};
 use super::lane::Lane;
 use super::link::{Link, LinkRef};
@@ -27,6 +28,9 @@ use super::sources::{QueueInput, Sources};
 use crate::sync::BriefMutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::{Ctx, Event, Name, NoRuntime, Report, SharedError};
+
+/// What is reported of a source, or of what it has yielded, whose drop panics.
+pub(crate) const DROP_PANICKED: &str = "source panicked when it was dropped";
 
 pub(crate) struct Shared<T, C> {
     pub(crate) ctx: Ctx,
@@ -160,6 +164,13 @@ impl<T, C> Shared<T, C> {
     pub(crate) fn report(&self, what: &str, sources: &Sources, error: Option<&SharedError>) {
         let nearest = sources.nearest();
         self.report_named(what, nearest.name(), error);
+    }
+
+    /// Drops what belongs to the source `name`; a panic of that is reported, and goes no further.
+    pub(crate) fn dispose<D>(&self, name: Option<&Name>, what: D) {
+        if let Err(panic) = guarded(move || drop(what)) {
+            self.report_named(DROP_PANICKED, name, Some(&panic));
+        }
     }
 
     pub(crate) fn report_named(&self, what: &str, name: Option<&Name>, error: Option<&SharedError>) {

@@ -18,6 +18,9 @@ use crate::ctx::Done;
 use crate::event::EventWait;
 use crate::{Ctx, CtxGuard, Event, SharedError};
 
+/// What is reported of an error that was still queued when the stream was dropped.
+pub(crate) const UNREAD: &str = "source failed and nobody read its failure";
+
 /// How many turns without a result are taken before the task yields to the scheduler.
 const TURNS: usize = 64;
 
@@ -314,22 +317,45 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
         for entry in late {
             if let Entry::Arrived { link, given: Given::Error(error), .. } = &entry {
                 let sources = Sources::link(link);
-                self.shared.report("source failed and nobody read its failure", &sources, Some(error));
+                self.shared.report(UNREAD, &sources, Some(error));
             }
             leave_entry(&self.shared, entry);
         }
-        drop(super::body::guarded(move || drop(values)));
+        for (value, context) in values {
+            self.shared.dispose(None, value);
+            self.shared.dispose(None, context);
+        }
         for source in fresh {
             leave_source(&self.shared, source);
         }
         self.shared.bell.close();
         self.shared.lane.discard(&self.shared);
         for result in self.engine.queued.drain(..) {
-            if let QueueManagerResult::Failure { sources, exception, .. } = &result {
-                self.shared.report("source failed and nobody read its failure", sources, Some(exception));
-            }
-            drop(super::body::guarded(move || drop(result)));
+            dispose(&self.shared, result);
         }
+    }
+}
+
+/// Drops a result that nobody has read.
+fn dispose<T, C>(shared: &Shared<T, C>, result: QueueManagerResult<T, C>) {
+    match result {
+        QueueManagerResult::Success { sources, value, context } => {
+            let name = sources.nearest().name();
+            shared.dispose(name, value);
+            shared.dispose(name, context);
+        }
+        QueueManagerResult::Failure { sources, exception, context } => {
+            shared.report(UNREAD, &sources, Some(&exception));
+            let name = sources.nearest().name();
+            shared.dispose(name, exception);
+            shared.dispose(name, context);
+        }
+        QueueManagerResult::IterationStop { sources, exception, context } => {
+            let name = sources.nearest().name();
+            shared.dispose(name, exception);
+            shared.dispose(name, context);
+        }
+        QueueManagerResult::Stopped { .. } => {}
     }
 }
 

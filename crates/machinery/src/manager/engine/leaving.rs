@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::super::shared::DROP_PANICKED;
 use super::*;
 
 impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
@@ -94,7 +95,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 if let Below::Begun(begun) = below
                     && take_from(begun, &mut self.queued, kept)
                 {
-                    drop(source.below().remove(at));
+                    if let Below::Begun(begun) = source.below().remove(at) {
+                        leave_source(shared, begun);
+                    }
                     freed += 1;
                 } else {
                     at += 1;
@@ -133,8 +136,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         }
         self.may_hold = false;
         if !wait {
-            for mut source in std::mem::take(&mut self.leaving) {
-                drop_body(shared, &mut source);
+            for source in std::mem::take(&mut self.leaving) {
+                leave_source(shared, source);
             }
         }
         shared.running.drop_waiting(shared);
@@ -183,7 +186,11 @@ where
         Entry::Arrived { link, given: Given::Source(sub), context } => {
             leave_sub(shared, *sub, Some(Sources::of(link)), context);
         }
-        entry => drop(guarded(move || drop(entry))),
+        Entry::Arrived { link, given, context } => {
+            shared.dispose(link.name.as_ref(), given);
+            shared.dispose(link.name.as_ref(), context);
+        }
+        Entry::Values { .. } | Entry::Sources { .. } => {}
     }
 }
 
@@ -193,7 +200,10 @@ where
     C: Clone + Send + 'static,
 {
     drop_body(shared, &mut source);
-    drop(guarded(move || drop(source)));
+    if std::mem::needs_drop::<C>() {
+        let link = source.give();
+        shared.dispose(link.name.as_ref(), source);
+    }
 }
 
 fn leave_fresh<T, C>(shared: &Arc<Shared<T, C>>, fresh: Fresh<T, C>)
@@ -212,10 +222,13 @@ where
     T: Send + 'static,
     C: Clone + Send + 'static,
 {
-    if let Ok(Some(closing)) = guarded(|| sub.body.as_mut().close()) {
-        running::close(shared, &shared.link(&mut sub, parent), &context, closing);
+    let closing = guarded(|| sub.body.as_mut().close());
+    let link = shared.link(&mut sub, parent);
+    if let Ok(Some(closing)) = closing {
+        running::close(shared, &link, &context, closing);
     }
-    drop(guarded(move || drop((sub, context))));
+    shared.dispose(link.name.as_ref(), sub.body);
+    shared.dispose(link.name.as_ref(), context);
 }
 
 /// Drops a source; what it still has to do is done in a task.
@@ -228,6 +241,6 @@ where
         running::close(shared, &source.give(), source.context(), closing);
     }
     if let Err(panic) = guarded(|| source.drop_body()) {
-        shared.report("source panicked when it was dropped", &source.sources(), Some(&panic));
+        shared.report(DROP_PANICKED, &source.sources(), Some(&panic));
     }
 }
