@@ -12,8 +12,9 @@ use super::feed::Given;
 use super::link::LinkRef;
 use super::running;
 use super::shared::Shared;
+use super::sources::Sources;
 use crate::ctx::{Busy, Done};
-use crate::{Ctx, NoRuntime};
+use crate::{Ctx, NoRuntime, SharedError};
 
 /// How many items such a stream is ahead.
 const AHEAD: usize = 16;
@@ -47,6 +48,39 @@ where
     Ok(Box::pin(Ahead { items, ctx: shared.ctx.clone(), ended: false }))
 }
 
+/// A step on its way to the consumer.
+enum Sent<T, C> {
+    Step(Step<T>),
+    Error(Unread<T, C>),
+}
+
+/// An error that is reported where nobody fetches it.
+struct Unread<T, C> {
+    error: Option<SharedError>,
+    link: LinkRef,
+    shared: Arc<Shared<T, C>>,
+}
+
+impl<T, C> Sent<T, C> {
+    fn fetched(self) -> Step<T> {
+        match self {
+            Self::Step(step) => step,
+            Self::Error(mut unread) => {
+                unread.error.take().map_or(Step::End(None), |error| Step::Item(Given::Error(error)))
+            }
+        }
+    }
+}
+
+impl<T, C> Drop for Unread<T, C> {
+    fn drop(&mut self) {
+        if let Some(error) = self.error.take() {
+            let what = "source failed and nobody read its failure";
+            self.shared.report(what, &Sources::link(&self.link), Some(&error));
+        }
+    }
+}
+
 struct Counted<T, C> {
     shared: Arc<Shared<T, C>>,
     _busy: Busy,
@@ -61,7 +95,7 @@ impl<T, C> Drop for Counted<T, C> {
 // The order of the fields is the order of their drops: the work is over before it is uncounted.
 struct Puller<T, C> {
     body: Option<BoxBody<T>>,
-    steps: Option<mpsc::Sender<Step<T>>>,
+    steps: Option<mpsc::Sender<Sent<T, C>>>,
     end: Option<Step<T>>,
     ended: bool,
     end_at_first_error: bool,
@@ -89,7 +123,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Puller<T, C> {
             let last = matches!(step, Step::End(_));
             for step in [Some(step), self.end.take()].into_iter().flatten() {
                 if let Some(place) = places.next() {
-                    place.send(step);
+                    place.send(self.sent(step));
                 }
             }
             if last || self.ended {
@@ -102,8 +136,19 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Puller<T, C> {
         shared.dispose(self.link.name.as_ref(), self.body.take());
     }
 
+    fn sent(&self, step: Step<T>) -> Sent<T, C> {
+        match step {
+            Step::Item(Given::Error(error)) => Sent::Error(Unread {
+                error: Some(error),
+                link: self.link.clone(),
+                shared: Arc::clone(&self.counted.shared),
+            }),
+            step => Sent::Step(step),
+        }
+    }
+
     /// The next step, or nothing once the consumer has dropped its end.
-    async fn step(&mut self, shared: &Shared<T, C>, steps: &mpsc::Sender<Step<T>>) -> Option<Step<T>> {
+    async fn step(&mut self, shared: &Shared<T, C>, steps: &mpsc::Sender<Sent<T, C>>) -> Option<Step<T>> {
         let Self { body, end, ended, .. } = self;
         let body = body.as_mut()?;
         let mut closed = std::pin::pin!(steps.closed());
@@ -150,16 +195,16 @@ async fn until<F: Future>(done: &mut Done, future: F) -> Option<F::Output> {
     .await
 }
 
-struct Ahead<T> {
-    items: mpsc::Receiver<Step<T>>,
+struct Ahead<T, C> {
+    items: mpsc::Receiver<Sent<T, C>>,
     ctx: Ctx,
     ended: bool,
 }
 
-impl<T: Send> Body<T> for Ahead<T> {
+impl<T: Send, C: Send> Body<T> for Ahead<T, C> {
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step<T>> {
         let this = self.get_mut();
-        let step = ready!(this.items.poll_recv(cx));
+        let step = ready!(this.items.poll_recv(cx)).map(Sent::fetched);
         if step.is_none() && this.ctx.is_done() {
             // It did not end: it was stopped, and so will be the manager.
             return Poll::Pending;
@@ -177,10 +222,10 @@ impl<T: Send> Body<T> for Ahead<T> {
         if this.ended {
             return None;
         }
-        let step = this.items.try_recv().ok();
+        let step = this.items.try_recv().ok().map(Sent::fetched);
         this.ended = matches!(step, Some(Step::End(_)));
         step
     }
 }
 
-impl<T> Unpin for Ahead<T> {}
+impl<T, C> Unpin for Ahead<T, C> {}

@@ -1,7 +1,8 @@
 //! Running out of sources, completion, the breaker, what remains, and refusals.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, stream};
@@ -582,5 +583,29 @@ async fn an_async_generator_that_had_begun_before_its_first_turn_is_closed_like_
             root.close().await;
             assert_eq!(said_goodbye.load(Ordering::SeqCst), 1, "at place {place}");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_a_stream_in_its_own_task_is_reported_where_the_results_are_dropped_meanwhile() {
+    for panics in [false, true] {
+        let heard = Heard::default();
+        let root = Ctx::beginning_with("root", CtxOptions::new().tramp(heard.clone())).unwrap();
+        let (feeder, results) = queue_manager::<u32>(&root).build();
+        let results = Arc::new(Mutex::new(Some(results)));
+        let held = Arc::clone(&results);
+        let items = stream::poll_fn(move |_| {
+            drop(held.lock().unwrap().take());
+            assert!(!panics, "no route");
+            Poll::Ready(Some(Err::<u32, _>("no route")))
+        });
+        feeder.add("stream", Feed::stream(items).in_own_task());
+        let mut polled = results.lock().unwrap().take().unwrap();
+        assert!(polled.next().now_or_never().is_none());
+        *results.lock().unwrap() = Some(polled);
+        root.drained_below().await;
+        let said = heard.reports();
+        let why = if panics { "the source panicked: no route" } else { "no route" };
+        assert_eq!(said, [format!("root-->queue_manager: stream: source failed and nobody read its failure: {why}")]);
     }
 }
