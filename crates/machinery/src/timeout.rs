@@ -273,12 +273,11 @@ impl<W: Limited> WithTimeout<W> {
     fn end(self: Pin<&mut Self>) {
         let mut this = self.project();
         *this.over = true;
-        let dropped = contain(|| this.work.as_mut().end());
-        // The work's context ends with it, and what is below that one.
-        drop(this.running.take());
-        if let Err(panic) = dropped {
+        if let Err(panic) = contain(|| this.work.as_mut().end()) {
             late(this.ctx, this.name, this.location, &panic);
         }
+        // The work's context ends with it, and what is below that one.
+        drop(this.running.take());
     }
 
     fn poll_running(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::core::Core;
 use crate::contain::contain;
+use crate::ctx::Busy;
 use crate::error::panic_error;
 use crate::tramp::Report;
 use crate::{Ctx, SharedError, spawn};
@@ -14,7 +15,7 @@ where
     Y: Send + 'static,
     S: Send + 'static,
 {
-    let left = Left { ctx: ctx.clone(), core: Some(core) };
+    let left = Left { core: Some(core), busy: Some(ctx.busy()), ctx: ctx.clone() };
     if let Err(no_runtime) = ctx.runtime() {
         left.give_up(&(Arc::new(no_runtime) as SharedError));
         return;
@@ -24,9 +25,11 @@ where
 }
 
 struct Left<Y: Send + 'static, S: Send + 'static> {
-    ctx: Ctx,
     /// Until the clean-up is over.
     core: Option<Core<Y, S>>,
+    /// Until what came of it is reported as well, so that whoever waits for the context has it in the log.
+    busy: Option<Busy>,
+    ctx: Ctx,
 }
 
 impl<Y: Send + 'static, S: Send + 'static> Left<Y, S> {
@@ -45,6 +48,7 @@ impl<Y: Send + 'static, S: Send + 'static> Left<Y, S> {
         if let Err(error) = ended {
             Report::new(&self.ctx, "the clean-up of a dropped generator failed").error(&error).send();
         }
+        self.busy = None;
     }
 
     fn give_up(mut self, why: &SharedError) {
