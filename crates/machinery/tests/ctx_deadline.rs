@@ -298,6 +298,22 @@ fn a_deadline_on_a_runtime_without_a_clock_is_refused() {
 }
 
 #[test]
+fn a_deadline_on_a_runtime_that_is_gone_is_refused() {
+    for used_before in [false, true] {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let root = runtime.block_on(async { Ctx::beginning("root") });
+        let early = used_before.then(|| runtime.block_on(async { after(&root, "early", s(1)) }));
+        drop(runtime);
+        let refused = root.child_with("late", CtxOptions::new().timeout(s(1))).unwrap_err();
+        assert!(refused.to_string().contains("deadline"), "{refused}");
+        // What has passed needs no clock, and what was there before ends as before.
+        assert!(root.child_with("passed", CtxOptions::new().timeout(s(0))).unwrap().is_done());
+        root.cancel();
+        assert!(early.is_none_or(|early| early.is_done()));
+    }
+}
+
+#[test]
 fn each_runtime_serves_the_deadlines_of_its_own_contexts() {
     let paused = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let (one, two) = (paused(), paused());

@@ -45,6 +45,8 @@ struct Shared {
     /// Wakes the driver, where it sleeps until `until`.
     sleeper: Option<Waker>,
     until: Option<Instant>,
+    /// The driver has gone with its runtime, and no deadline would fall any more.
+    ended: bool,
 }
 
 /// A runtime that contexts use, with its timers once somebody needs them.
@@ -100,11 +102,12 @@ impl Timers {
         Some(timers)
     }
 
-    /// Takes a place. The entry is made by [`Timer::arm`].
-    pub(super) fn reserve(self: &Arc<Self>, deadline: Instant) -> Timer {
+    /// Takes a place. The entry is made by [`Timer::arm`]. Answers `None` where the runtime has been shut down.
+    pub(super) fn reserve(self: &Arc<Self>, deadline: Instant) -> Option<Timer> {
         let mut shared = self.shared.lock();
         shared.next += 1;
-        Timer { timers: Arc::clone(self), key: (deadline, shared.next) }
+        let key = (deadline, shared.next);
+        (!shared.ended).then(|| Timer { timers: Arc::clone(self), key })
     }
 }
 
@@ -148,6 +151,12 @@ impl Driver {
             due.extend(unsafe { node.upgrade() });
         }
         due
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.timers.shared.lock().ended = true;
     }
 }
 

@@ -188,11 +188,11 @@ pub(super) fn make(
             Some(home) => home.timers(),
             None => Handle::try_current().ok().and_then(|handle| Timers::of(&handle)),
         };
-        let timers = timers.ok_or_else(|| NoRuntime {
+        let timer = timers.and_then(|timers| timers.reserve(own)).ok_or_else(|| NoRuntime {
             wanted: "a deadline",
             path: above.first().map_or_else(|| name.to_string(), Ctx::full_name).into_boxed_str(),
         })?;
-        fixed.timer = Some(timers.reserve(own));
+        fixed.timer = Some(timer);
     }
     if let Above::Linked(_, more) = above {
         fixed.more_parents = more.into_iter().map(MoreParent::new).collect();
