@@ -1,8 +1,11 @@
 //! Promises and events against those who wait for them.
 
+use std::future::Future;
+use std::sync::Arc;
+
 use machinery::ctx::Removal;
 use machinery::{Ctx, Event, Promise, wait_for_all, wait_for_first};
-use machinery_models::{Count, block_on, model, thread};
+use machinery_models::{Count, block_on, model, poll_with, thread};
 
 #[test]
 fn of_two_settlements_of_a_promise_one_wins_and_the_waiter_gets_it() {
@@ -60,7 +63,7 @@ fn an_event_that_is_set_and_cleared_wakes_who_was_waiting() {
         let event = Event::new();
         let mut wait = event.wait();
         let woken = Count::new();
-        assert!(machinery_models::poll_with(&mut wait, &woken.waker()).is_pending());
+        assert!(poll_with(&mut wait, &woken.waker()).is_pending());
         let other = event.clone();
         let racing = thread::spawn(move || {
             other.set();
@@ -101,5 +104,74 @@ fn all_of_an_event_and_a_promise_and_a_context_end_the_wait() {
         promise.set_result(7);
         root.cancel();
         waiting.join().expect("no panic");
+    });
+}
+
+/// Polls once as one task, and then to the end as another.
+fn moved<F: Future + Unpin>(mut future: F) {
+    let before = Count::new();
+    if poll_with(&mut future, &before.waker()).is_pending() {
+        block_on(&mut future);
+    }
+    drop(future);
+    assert!(Arc::into_inner(before).is_some(), "the waker of the first task is kept");
+}
+
+/// Scenario 18.
+#[test]
+fn a_wait_for_an_event_that_moves_to_another_task_is_woken_there() {
+    model(|| {
+        let event = Event::new();
+        let wait = event.wait();
+        let waiting = thread::spawn(move || moved(wait));
+        event.set();
+        waiting.join().expect("no panic");
+    });
+}
+
+/// Scenario 18.
+#[test]
+fn a_wait_for_a_promise_that_moves_to_another_task_is_woken_there() {
+    model(|| {
+        let promise = Promise::new("answer");
+        let settled = promise.settled();
+        // In a thread of its own, as what settles a promise is nothing that loom could put off.
+        let settling = thread::spawn(move || promise.set_result(7));
+        let waiting = thread::spawn(move || moved(settled));
+        settling.join().expect("no panic");
+        waiting.join().expect("no panic");
+    });
+}
+
+/// Scenario 18.
+#[test]
+fn a_wait_for_all_that_moves_to_another_task_is_woken_there() {
+    model(|| {
+        let (event, promise) = (Event::new(), Promise::new("answer"));
+        let all = wait_for_all((event.clone(), promise.clone()));
+        let completing = thread::spawn(move || {
+            event.set();
+            promise.set_result(7);
+        });
+        let waiting = thread::spawn(move || moved(all));
+        completing.join().expect("no panic");
+        waiting.join().expect("no panic");
+    });
+}
+
+/// Scenario 16.
+#[test]
+fn a_wait_for_all_that_is_dropped_while_a_member_completes_leaves_nothing_behind() {
+    model(|| {
+        let (event, promise) = (Event::new(), Promise::<u8>::new("answer"));
+        let other = event.clone();
+        let racing = thread::spawn(move || other.set());
+        let woken = Count::new();
+        let mut wait = wait_for_all((&event, &promise));
+        assert!(poll_with(&mut wait, &woken.waker()).is_pending());
+        drop(wait);
+        racing.join().expect("no panic");
+        assert_eq!(woken.get(), 0);
+        assert!(Arc::into_inner(woken).is_some(), "a waker is kept");
     });
 }
