@@ -75,8 +75,7 @@ impl<T, C> Sent<T, C> {
 impl<T, C> Drop for Unread<T, C> {
     fn drop(&mut self) {
         if let Some(error) = self.error.take() {
-            let what = "source failed and nobody read its failure";
-            self.shared.report(what, &Sources::link(&self.link), Some(&error));
+            self.shared.report(super::streamer::UNREAD, &Sources::link(&self.link), Some(&error));
         }
     }
 }

@@ -138,9 +138,12 @@ impl<T, C> Shared<T, C> {
     /// Puts in what a future or a task ended with; an error that nobody will read is reported.
     pub(crate) fn arrive(&self, link: &LinkRef, given: Given<T>, context: C) {
         let entry = Entry::Arrived { link: link.clone(), given, context };
-        if let Err(Entry::Arrived { given: Given::Error(error), link, .. }) = self.put(entry) {
-            let sources = Sources::link(&link);
-            self.report("source failed after its stream had ended", &sources, Some(&error));
+        if let Err(Entry::Arrived { given, context, .. }) = self.put(entry) {
+            if let Given::Error(error) = &given {
+                self.report("source failed after its stream had ended", &Sources::link(link), Some(error));
+            }
+            self.dispose(link.name.as_ref(), given);
+            self.dispose(link.name.as_ref(), context);
         }
     }
 

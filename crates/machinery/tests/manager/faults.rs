@@ -201,3 +201,20 @@ async fn a_stream_whose_end_is_taken_while_it_is_set_aside_leaves_the_others_the
     }
     assert_eq!(asked.load(Ordering::SeqCst), 2, "one has its place, and one waits");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_comes_after_the_stream_was_dropped_and_panics_in_its_drop_is_reported() {
+    let heard = Heard::default();
+    let root = root(&heard);
+    let (feeder, results) = queue_manager::<Bomb>(&root).build();
+    let slow = machinery::async_as_background_with(&root, "slow", |ctx| async move {
+        ctx.done().await;
+        sleep(Duration::from_secs(1)).await;
+        machinery::task::Plain(Bomb)
+    });
+    assert!(feeder.add_task("late", slow).is_taken());
+    sleep(Duration::from_millis(1)).await;
+    drop(results);
+    root.close().await;
+    assert_eq!(panicked(&heard, "late"), 1, "{:?}", heard.reports());
+}
