@@ -145,6 +145,9 @@ pub struct LinkedToken {
 
 impl LinkedToken {
     /// The token by itself, which follows the context until that completes.
+    ///
+    /// The context keeps a clone of it until then, also when nobody else has one any more. For tokens that come and go on
+    /// a context that lives long, keep the `LinkedToken`, or make [children](CancellationToken::child_token) of one.
     #[must_use]
     pub fn into_token(mut self) -> CancellationToken {
         self.link = None;
