@@ -128,8 +128,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> QueueManagerBuilder<T, C> {
 
     /// Limits how many futures and tasks run at once, at any depth, to at least 1; there is no limit if it is not called.
     ///
-    /// Those above it wait, and a source that yielded one of them is not asked for more until it runs. Tasks that are added run
-    /// already: they count, and futures wait for them.
+    /// Those above it wait, and a source that yielded one of them is not asked for more until it runs; a blocking source has been stepped
+    /// ahead of that by what the buffer allows. Tasks that are added run already: they count, and futures wait for them.
     pub fn max_running(mut self, limit: usize) -> Self {
         self.max_running = limit.max(1);
         self
@@ -162,6 +162,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> QueueManagerBuilder<T, C> {
     }
 
     /// Says how many items blocking sources may be ahead of the consumer in all, at least 1; 1,024 if it is not called.
+    ///
+    /// Each thread may be in the middle of one step more.
     pub fn blocking_buffer(mut self, items: usize) -> Self {
         self.blocking_buffer = items.max(1);
         self

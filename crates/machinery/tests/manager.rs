@@ -10,6 +10,8 @@ mod common;
 mod extension;
 #[path = "manager/faults.rs"]
 mod faults;
+#[path = "manager/held.rs"]
+mod held;
 #[path = "manager/limits.rs"]
 mod limits;
 #[path = "manager/results.rs"]

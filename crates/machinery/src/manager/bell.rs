@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 use super::link::LinkRef;
+use super::shared::Resume;
 use crate::contain::wake;
 use crate::sync::BriefMutex;
 use crate::sync::atomic::{AtomicU8, Ordering};
@@ -38,7 +39,7 @@ struct State {
     round: u64,
     closed: bool,
     turns: Vec<LinkRef>,
-    resumed: Vec<LinkRef>,
+    resumed: Vec<Resume>,
     sleeper: Option<Waker>,
 }
 
@@ -79,13 +80,13 @@ impl Bell {
     }
 
     /// Lets a source go on that was set aside.
-    pub(crate) fn resume(&self, link: LinkRef) {
+    pub(crate) fn resume(&self, resume: Resume) {
         let (sleeper, refused) = {
             let mut state = self.state.lock();
             let refused = if state.closed {
-                Some(link)
+                Some(resume)
             } else {
-                state.resumed.push(link);
+                state.resumed.push(resume);
                 self.add(RESUMED);
                 None
             };
@@ -140,7 +141,7 @@ impl Bell {
 
     /// Moves the turns that were asked for into `turns`, which has to be empty, and those who may go on into `resumed`; says whether
     /// there is more to look for.
-    pub(crate) fn collect(&self, turns: &mut Vec<LinkRef>, resumed: &mut Vec<LinkRef>) -> bool {
+    pub(crate) fn collect(&self, turns: &mut Vec<LinkRef>, resumed: &mut Vec<Resume>) -> bool {
         let mut state = self.state.lock();
         let news = self.news.load(Ordering::Relaxed);
         self.news.store(0, Ordering::Relaxed);

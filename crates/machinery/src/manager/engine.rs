@@ -22,7 +22,7 @@ use super::feed::{Given, Place, Sub};
 use super::lane::Batch;
 use super::link::LinkRef;
 use super::node::{Aside, Owner};
-use super::shared::{Entry, Shared};
+use super::shared::{Entry, Resume, Shared};
 use super::sources::{QueueInput, Sources};
 use super::{own, result, running};
 use crate::SharedError;
@@ -50,6 +50,8 @@ pub(crate) struct Engine<T, C> {
     waiting: VecDeque<Waiting<T, C>>,
     /// How many open sources are set aside until a source that they yielded can be opened.
     set_aside: usize,
+    /// How many of `waiting` hold a blocking source.
+    holding: usize,
     /// Some open source may have something that it has not given on.
     may_hold: bool,
     /// What was taken out of its place already and is next to be yielded.
@@ -57,7 +59,7 @@ pub(crate) struct Engine<T, C> {
     /// Stopping: sources whose items are taken elsewhere, until that is over.
     leaving: Vec<Owner<T, C>>,
     turns: Vec<LinkRef>,
-    resumed: Vec<LinkRef>,
+    resumed: Vec<Resume>,
     fetched: VecDeque<Batch<T, C>>,
 }
 
@@ -77,7 +79,17 @@ pub(crate) enum Fresh<T, C> {
 
 struct Waiting<T, C> {
     fresh: Fresh<T, C>,
-    resume: Option<LinkRef>,
+    resume: Option<Resume>,
+}
+
+/// Who yielded a source, and may have to wait until that has begun.
+#[derive(Clone, Copy)]
+enum From<'a> {
+    /// Somebody who yields no more, or who was not asked.
+    Nobody,
+    Source(&'a LinkRef),
+    /// The blocking source of this number.
+    Lane(u64),
 }
 
 struct Fetched<T, C> {
@@ -107,6 +119,7 @@ impl<T, C> Engine<T, C> {
             batches: VecDeque::new(),
             waiting: VecDeque::new(),
             set_aside: 0,
+            holding: 0,
             may_hold: false,
             queued: VecDeque::new(),
             leaving: Vec::new(),
@@ -124,6 +137,16 @@ impl<T, C> Engine<T, C> {
             && self.entries.is_empty()
             && self.batches.is_empty()
             && self.queued.is_empty()
+    }
+}
+
+impl From<'_> {
+    fn resume(self) -> Option<Resume> {
+        match self {
+            Self::Nobody => None,
+            Self::Source(link) => Some(Resume::Turn(link.clone())),
+            Self::Lane(id) => Some(Resume::Lane(id)),
+        }
     }
 }
 
@@ -159,8 +182,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             // It may have ended since, or stand in line already.
             line_up::<T, C>(&mut self.ready, link);
         }
-        for link in std::mem::take(&mut self.resumed) {
-            self.resume(link);
+        for resume in std::mem::take(&mut self.resumed) {
+            self.resume(shared, resume);
         }
         if more {
             self.collect_entries(shared);
@@ -262,21 +285,21 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 let link = self.enter(source);
                 return self.source_turn(shared, link);
             }
-            self.place_inline(shared, Fresh::InTurn(source), None);
+            self.place_inline(shared, Fresh::InTurn(source), From::Nobody);
             return Turn::Nothing;
         }
         match self.entries.pop_front() {
             None | Some(Entry::Values { .. } | Entry::Sources { .. }) => Turn::Nothing,
-            Some(Entry::Elsewhere { sub, context }) => self.place(shared, *sub, None, context, None).0,
+            Some(Entry::Elsewhere { sub, context }) => self.place(shared, *sub, None, context, From::Nobody).0,
             Some(Entry::Arrived { link, given, context }) => {
-                self.given(shared, Sources::of(link), given, context, None).0
+                self.given(shared, Sources::of(link), given, context, From::Nobody).0
             }
         }
     }
 
     fn batch_turn(&mut self, shared: &Arc<Shared<T, C>>) -> Turn<T, C> {
         let Some(batch) = self.batches.front_mut() else { return Turn::Nothing };
-        let sources = Sources::link(&batch.link);
+        let (sources, id) = (Sources::link(&batch.link), batch.link.id);
         if let Some(given) = batch.items.next() {
             batch.yielded += 1;
             let context = if batch.items.len() == 0 && batch.end.is_none() {
@@ -292,7 +315,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 self.runs.push_back(BATCH);
                 context
             };
-            return self.given(shared, sources, given, context, None).0;
+            return self.given(shared, sources, given, context, From::Lane(id)).0;
         }
         let Some(batch) = self.batches.pop_front() else { return Turn::Nothing };
         shared.lane.yielded(shared, batch.yielded);
@@ -324,7 +347,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                     self.fail(shared, &mut source, error);
                 }
                 let (sources, context) = (source.sources(), source.context().clone());
-                let (turn, goes_on) = self.given(shared, sources, given, context, Some(&link));
+                let (turn, goes_on) = self.given(shared, sources, given, context, From::Source(&link));
                 if goes_on {
                     line_up::<T, C>(&mut self.ready, link);
                 }
@@ -340,7 +363,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             }
             Ok(Poll::Ready(Step::Only(given))) => {
                 let (sources, context) = self.end(shared, link);
-                self.given(shared, sources, given, context, None).0
+                self.given(shared, sources, given, context, From::Nobody).0
             }
             Ok(Poll::Ready(Step::End(exception))) => {
                 let (sources, context) = self.end(shared, link);
@@ -373,7 +396,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         sources: Sources,
         given: Given<T>,
         context: C,
-        from: Option<&LinkRef>,
+        from: From<'_>,
     ) -> (Turn<T, C>, bool) {
         match given {
             Given::Value(value) => (Turn::Yield(Fed::Success { sources, value, context }), true),
@@ -389,7 +412,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         sub: Sub<T>,
         parent: Option<Sources>,
         context: C,
-        from: Option<&LinkRef>,
+        from: From<'_>,
     ) -> (Turn<T, C>, bool) {
         let refused = match sub.place {
             Place::Turn => None,
@@ -409,26 +432,27 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 // It owes an iteration stop like any other.
                 source.fail(Arc::clone(&exception));
                 self.may_hold = true;
-                self.place_inline(shared, Fresh::InTurn(source), None);
+                self.place_inline(shared, Fresh::InTurn(source), From::Nobody);
             }
             return (Turn::Yield(Fed::Failure { sources, exception, context }), true);
         }
         match sub.place {
             Place::Spawned => {
                 shared.running.count();
-                let started = shared.running.start(shared, sub, parent, context, from.cloned());
-                if let Some(link) = from
-                    && !started
-                {
-                    self.set_aside(link, Aside::Free);
+                let started = shared.running.start(shared, sub, parent, context, from.resume());
+                match from {
+                    From::Source(link) if !started => self.set_aside(link, Aside::Free),
+                    From::Lane(id) if !started => shared.lane.hold(id),
+                    _ => {}
                 }
                 (Turn::Nothing, started)
             }
             Place::Lane => {
                 let unlimited = shared.open.is_unlimited();
-                let resume = from.filter(|_| unlimited || self.may_set_aside());
-                let waits = shared.lane.add(shared, sub, parent, context, resume.cloned());
-                if let Some(link) = resume
+                let may_wait = unlimited || self.may_set_aside();
+                let resume = if may_wait { from.resume() } else { None };
+                let waits = shared.lane.add(shared, sub, parent, context, resume);
+                if let From::Source(link) = from
                     && waits
                 {
                     self.set_aside(link, if unlimited { Aside::Free } else { Aside::Counted });
@@ -452,9 +476,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     }
 
     /// Says whether the source `from` goes on.
-    fn place_inline(&mut self, shared: &Arc<Shared<T, C>>, fresh: Fresh<T, C>, from: Option<&LinkRef>) -> bool {
+    fn place_inline(&mut self, shared: &Arc<Shared<T, C>>, fresh: Fresh<T, C>, from: From<'_>) -> bool {
         if shared.depth_first
-            && let Some(from) = from
+            && let From::Source(from) = from
         {
             let Some(mut yielding) = opened::<T, C>(from) else { return false };
             if !shared.open.take_inline() {
@@ -481,14 +505,21 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             return true;
         }
         // Not all that are open may be set aside: the last one goes on, and what it yields waits.
-        let resume = from.filter(|_| self.may_set_aside());
-        if let Some(link) = resume {
-            self.set_aside(link, Aside::Counted);
-        }
-        let goes_on = resume.is_none();
-        self.waiting.push_back(Waiting { fresh, resume: resume.cloned() });
+        let waits = match from {
+            From::Source(link) if self.may_set_aside() => {
+                self.set_aside(link, Aside::Counted);
+                true
+            }
+            From::Lane(id) if self.one_goes_on() => {
+                shared.lane.hold(id);
+                self.holding += 1;
+                true
+            }
+            _ => false,
+        };
+        self.waiting.push_back(Waiting { fresh, resume: if waits { from.resume() } else { None } });
         self.open_waiting(shared);
-        goes_on
+        !waits
     }
 
     /// Makes whatever a source needs to be stepped.
@@ -528,7 +559,11 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     }
 
     /// Lets a source that was set aside go on.
-    fn resume(&mut self, link: LinkRef) {
+    fn resume(&mut self, shared: &Arc<Shared<T, C>>, resume: Resume) {
+        let link = match resume {
+            Resume::Turn(link) => link,
+            Resume::Lane(id) => return shared.lane.release(shared, id),
+        };
         if let Some(mut source) = opened::<T, C>(&link)
             && source.aside != Aside::Below
         {
@@ -543,6 +578,25 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         self.set_aside + 1 < self.slots.len()
     }
 
+    /// Whether there is an open source that is not set aside for one that needs a place, so that a place will be free.
+    fn one_goes_on(&self) -> bool {
+        self.set_aside < self.slots.len()
+    }
+
+    /// Lets blocking sources go on that wait for what waits for a place, if only they could make one free.
+    fn release_lane(&mut self, shared: &Arc<Shared<T, C>>) {
+        if self.holding == 0 || self.one_goes_on() {
+            return;
+        }
+        self.holding = 0;
+        for waiting in &mut self.waiting {
+            if let Some(Resume::Lane(id)) = waiting.resume {
+                waiting.resume = None;
+                shared.lane.release(shared, id);
+            }
+        }
+    }
+
     /// Opens what waits for a place, as far as there are places.
     fn open_waiting(&mut self, shared: &Arc<Shared<T, C>>) {
         while !self.waiting.is_empty() && shared.open.take_inline() {
@@ -550,8 +604,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             let Some(next) = next else { return };
             let link = self.open(shared, next.fresh);
             line_up::<T, C>(&mut self.ready, link);
-            if let Some(link) = next.resume {
-                self.resume(link);
+            if let Some(resume) = next.resume {
+                self.holding -= usize::from(matches!(resume, Resume::Lane(_)));
+                self.resume(shared, resume);
             }
         }
     }
@@ -596,6 +651,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         }
         if !self.waiting.is_empty() {
             self.open_waiting(shared);
+            self.release_lane(shared);
         }
     }
 }

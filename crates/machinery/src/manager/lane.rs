@@ -5,7 +5,8 @@
 //!
 //! Invariants:
 //!
-//! 1. A source is in `fresh` (never stepped), in `begun`, in `cut` (begun, and cut short by a full buffer), or in the hands of one worker. What a worker's cell holds of a source is
+//! 1. A source is in `fresh` (never stepped), in `begun`, in `cut` (begun, and cut short by a full buffer), in `held` (it waits until what it has
+//!    yielded has begun), or in the hands of one worker. What a worker's cell holds of a source is
 //!    moved to `out` before the source leaves its hands, and the consumer fetches `out` and all cells in one critical section of
 //!    `out`, in that order: so the items of one source stay in order.
 //! 2. `live` counts the sources that have not ended; it goes down after the last item is in a cell, and whoever takes it to zero
@@ -16,6 +17,8 @@
 //! 4. Whatever a worker leaves in its cell it announces to the pulse, after it has left it.
 //!
 //! Lock order: `out`, then a cell. `state` is held alone.
+
+mod held;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,15 +31,19 @@ use super::feed::{Given, Place, Sub};
 use super::link::LinkRef;
 use super::pulse::Pulse;
 use super::running::RuntimeGone;
-use super::shared::Shared;
+use super::shared::{Resume, Shared};
 use super::sources::{QueueInput, Sources};
 use crate::SharedError;
 use crate::ctx::Busy;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use held::Held;
 
 /// How many steps a worker takes with one source before it looks for another one.
 const RUN: usize = 128;
+
+/// How many steps are taken between two looks at whether the source is held.
+const HELD_AFTER: usize = 16;
 
 /// For how long a worker that has nothing to do waits for more before it leaves.
 const LINGER: Duration = Duration::from_millis(1);
@@ -54,6 +61,10 @@ pub(crate) struct Lane<T, C> {
     /// How many workers could be put to work, including those that are not there.
     wanting: AtomicUsize,
     starved: AtomicBool,
+    /// How many sources are held, as `state` has it.
+    held: AtomicUsize,
+    /// How many sources have a place, if places are limited.
+    opened: AtomicUsize,
     pulse: Pulse,
     state: Mutex<State<T, C>>,
     out: Mutex<Vec<Batch<T, C>>>,
@@ -66,6 +77,7 @@ struct State<T, C> {
     fresh: VecDeque<Job<T, C>>,
     begun: VecDeque<Job<T, C>>,
     cut: Vec<Job<T, C>>,
+    held: Held<T, C>,
     free_cells: Vec<usize>,
     workers: usize,
     parked: Vec<Thread>,
@@ -81,10 +93,20 @@ impl<T, C> State<T, C> {
         self.fresh.len() + self.begun.len() + self.cut.len()
     }
 
+    /// Lays a source that has begun where workers look for it.
+    fn lay_back(&mut self, job: Job<T, C>) {
+        if job.left > 0 {
+            self.cut.push(job);
+        } else {
+            self.begun.push_back(job);
+        }
+    }
+
     fn take_all(&mut self) -> VecDeque<Job<T, C>> {
         let mut jobs = std::mem::take(&mut self.fresh);
         jobs.append(&mut self.begun);
         jobs.extend(self.cut.drain(..));
+        jobs.extend(self.held.take_all());
         jobs
     }
 }
@@ -93,8 +115,8 @@ struct Job<T, C> {
     sub: Sub<T>,
     link: LinkRef,
     context: C,
-    /// The source in the consumer's hands that waits until this one has begun.
-    resume: Option<LinkRef>,
+    /// Who waits until this one has begun.
+    resume: Option<Resume>,
     /// How many steps are left of its run.
     left: usize,
     /// It has begun, and so has one of the places.
@@ -119,11 +141,14 @@ impl<T, C> Lane<T, C> {
             buffered: AtomicUsize::new(0),
             wanting: AtomicUsize::new(max),
             starved: AtomicBool::new(false),
+            held: AtomicUsize::new(0),
+            opened: AtomicUsize::new(0),
             pulse: Pulse::default(),
             state: Mutex::new(State {
                 fresh: VecDeque::new(),
                 begun: VecDeque::new(),
                 cut: Vec::new(),
+                held: Held::new(),
                 free_cells: (0..max).collect(),
                 workers: 0,
                 parked: Vec::new(),
@@ -215,7 +240,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
         sub: Sub<T>,
         parent: Option<Sources>,
         context: C,
-        resume: Option<LinkRef>,
+        resume: Option<Resume>,
     ) -> bool {
         self.live.fetch_add(1, Ordering::Relaxed);
         let mut job = Job::new(shared, sub, parent, context);
@@ -284,7 +309,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
         }
         if shared.depth_first {
             if !state.fresh.is_empty() && shared.open.take_in_lane() {
-                return state.fresh.pop_back().map(Job::opened);
+                return state.fresh.pop_back().map(|job| self.opened(shared, job));
             }
             return state.begun.pop_back();
         }
@@ -294,9 +319,65 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
             return state.begun.pop_front();
         }
         if !state.fresh.is_empty() && shared.open.take_in_lane() {
-            return state.fresh.pop_front().map(Job::opened);
+            return state.fresh.pop_front().map(|job| self.opened(shared, job));
         }
         state.begun.pop_front()
+    }
+
+    fn opened(&self, shared: &Shared<T, C>, mut job: Job<T, C>) -> Job<T, C> {
+        job.is_open = true;
+        if !shared.open.is_unlimited() {
+            self.opened.fetch_add(1, Ordering::Relaxed);
+        }
+        job
+    }
+
+    /// Gives the place of a source back; says whether the consumer, and the workers, want to hear of it.
+    fn give_back(&self, shared: &Shared<T, C>) -> (bool, bool) {
+        if !shared.open.is_unlimited() {
+            self.opened.fetch_sub(1, Ordering::Relaxed);
+        }
+        shared.open.give_back()
+    }
+
+    /// Holds the source with this number until it is released as often.
+    pub(crate) fn hold(&self, id: u64) {
+        let mut state = self.state.lock();
+        state.held.hold(id);
+        self.note_held(&state);
+    }
+
+    pub(crate) fn release(&self, shared: &Arc<Shared<T, C>>, id: u64) {
+        let called = {
+            let mut state = self.state.lock();
+            let free = state.held.release(id);
+            self.note_held(&state);
+            free.map_or(Called::Nobody, |job| {
+                state.lay_back(job);
+                self.call(&mut state)
+            })
+        };
+        called.go(shared);
+    }
+
+    fn note_held(&self, state: &State<T, C>) {
+        self.held.store(state.held.len(), Ordering::Relaxed);
+    }
+
+    fn resume(&self, shared: &Arc<Shared<T, C>>, resume: Resume) {
+        match resume {
+            Resume::Lane(id) => self.release(shared, id),
+            source @ Resume::Turn(_) => shared.bell.resume(source),
+        }
+    }
+
+    fn is_held(&self, job: &Job<T, C>) -> bool {
+        self.held.load(Ordering::Relaxed) > 0 && self.state.lock().held.holds(job.link.id)
+    }
+
+    /// Whether one more source may be held: not the last of those that have a place, unless there is one for what it has yielded.
+    fn may_hold(&self, shared: &Shared<T, C>, state: &State<T, C>) -> bool {
+        shared.open.has_room() || state.held.len() + 1 < self.opened.load(Ordering::Relaxed)
     }
 
     fn put_back(&self, shared: &Arc<Shared<T, C>>, job: Option<Job<T, C>>, children: &mut Vec<Job<T, C>>) {
@@ -305,10 +386,18 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
         }
         let called = {
             let mut state = self.state.lock();
-            match job {
-                Some(job) if job.left > 0 => state.cut.push(job),
-                Some(job) => state.begun.push_back(job),
-                None => {}
+            // Breadth first, what has been yielded begins before many more are asked for.
+            if let (Some(job), Some(last)) = (&job, children.last_mut())
+                && !shared.depth_first
+                && self.is_crowded(&state)
+                && self.may_hold(shared, &state)
+            {
+                last.resume = Some(Resume::Lane(job.link.id));
+                state.held.hold(job.link.id);
+                self.note_held(&state);
+            }
+            if let Some(job) = job.and_then(|job| state.held.keep(job)) {
+                state.lay_back(job);
             }
             let many = children.len() > 1 || !state.is_empty();
             state.fresh.extend(children.drain(..));
@@ -326,8 +415,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
 
     /// Steps one source for a while.
     fn run(&self, shared: &Arc<Shared<T, C>>, cell: usize, mut job: Job<T, C>, children: &mut Vec<Job<T, C>>) {
-        if let Some(link) = job.resume.take() {
-            shared.bell.resume(link);
+        if let Some(resume) = job.resume.take() {
+            self.resume(shared, resume);
         }
         if job.left == 0 {
             job.left = RUN;
@@ -341,6 +430,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
                 return;
             }
             if self.buffered.load(Ordering::Relaxed) >= self.buffer || shared.breaker.is_set() {
+                break;
+            }
+            if job.left.is_multiple_of(HELD_AFTER) && self.is_held(&job) {
                 break;
             }
             job.left -= 1;
@@ -378,7 +470,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
                 let Job { sub, link, context, .. } = job;
                 shared.dispose(link.name.as_ref(), sub);
                 shared.dispose(link.name.as_ref(), context);
-                let (inline_waits, lane_waits) = shared.open.give_back();
+                let (inline_waits, lane_waits) = self.give_back(shared);
                 self.put_back(shared, None, children);
                 if inline_waits {
                     shared.bell.ring();
@@ -428,11 +520,6 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
 impl<T, C> Job<T, C> {
     fn new(shared: &Shared<T, C>, mut sub: Sub<T>, parent: Option<Sources>, context: C) -> Self {
         Self { link: shared.link(&mut sub, parent), sub, context, resume: None, left: RUN, is_open: false }
-    }
-
-    fn opened(mut self) -> Self {
-        self.is_open = true;
-        self
     }
 }
 
@@ -549,8 +636,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Worker<T, C> {
         };
         for job in jobs {
             let Job { sub, link, context, resume, is_open, .. } = job;
-            if let Some(link) = resume {
-                shared.bell.resume(link);
+            if let Some(resume) = resume {
+                shared.lane.resume(&shared, resume);
             }
             let gone: SharedError = Arc::new(RuntimeGone);
             let end = (sub.kind != QueueInput::Function).then(|| Some(Arc::clone(&gone)));
@@ -563,7 +650,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Worker<T, C> {
                 shared.lane.out.lock().push(batch);
                 shared.lane.pulse.left(&shared, true);
             }
-            if is_open && shared.open.give_back().0 {
+            if is_open && shared.lane.give_back(&shared).0 {
                 shared.bell.ring();
             }
             shared.lane.uncount(&shared);

@@ -18,7 +18,7 @@ use std::task::{Context, Poll, ready};
 use super::body::{BoxBody, Closing, Step, guarded};
 use super::feed::{Given, Sub};
 use super::link::LinkRef;
-use super::shared::Shared;
+use super::shared::{Resume, Shared};
 use super::sources::{QueueInput, Sources};
 use crate::ctx::{Busy, Done};
 use crate::sync::Mutex;
@@ -37,7 +37,7 @@ struct State<T, C> {
 
 pub(crate) struct Waiting<T, C> {
     run: Run<T, C>,
-    resume: Option<LinkRef>,
+    resume: Option<Resume>,
 }
 
 /// The future that is spawned.
@@ -93,14 +93,14 @@ impl<T, C> Running<T, C> {
 impl<T: Send + 'static, C: Clone + Send + 'static> Running<T, C> {
     /// Starts a future that has been counted already, or queues it; says whether it was started.
     ///
-    /// The source in slot `resume` gets a turn once a queued one is started.
+    /// `resume` goes on once a queued one is started.
     pub(crate) fn start(
         &self,
         shared: &Arc<Shared<T, C>>,
         mut sub: Sub<T>,
         parent: Option<Sources>,
         context: C,
-        resume: Option<LinkRef>,
+        resume: Option<Resume>,
     ) -> bool {
         let is_task = sub.kind == QueueInput::Task;
         let run = Run {
@@ -144,8 +144,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Running<T, C> {
         };
         if let Some(Waiting { run, resume }) = next {
             spawn(run);
-            if let Some(link) = resume {
-                shared.bell.resume(link);
+            if let Some(resume) = resume {
+                shared.bell.resume(resume);
             }
         }
     }
@@ -244,8 +244,8 @@ impl<T, C> Drop for Run<T, C> {
         for mut one in waiting {
             one.run.drop_body();
             one.run.deliver(Given::Error(Arc::new(RuntimeGone)));
-            if let Some(link) = one.resume {
-                self.shared.bell.resume(link);
+            if let Some(resume) = one.resume {
+                self.shared.bell.resume(resume);
             }
             self.shared.running.uncount(&self.shared);
         }

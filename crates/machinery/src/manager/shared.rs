@@ -193,6 +193,15 @@ impl<T, C> Shared<T, C> {
     }
 }
 
+/// Who is not asked for more until a source has begun that it yielded.
+#[derive(Clone)]
+pub(crate) enum Resume {
+    /// A source in the consumer's hands.
+    Turn(LinkRef),
+    /// The blocking source of this number.
+    Lane(u64),
+}
+
 /// How many sources are open at once.
 ///
 /// `used` counts them, those of the consumer and those of the lane together. Who is refused leaves its flag and tries once more, so
@@ -216,6 +225,10 @@ impl OpenLimit {
 
     pub(crate) fn is_unlimited(&self) -> bool {
         self.max == usize::MAX
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.max == usize::MAX || self.used.load(Ordering::SeqCst) < self.max
     }
 
     fn try_take(&self) -> bool {

@@ -121,6 +121,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         self.runs.clear();
         self.round = 0;
         self.set_aside = 0;
+        self.holding = 0;
         for waiting in std::mem::take(&mut self.waiting) {
             leave_fresh(shared, waiting.fresh);
         }
