@@ -22,6 +22,7 @@ use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -114,6 +115,21 @@ impl Ctx {
     #[track_caller]
     pub fn child(&self, name: impl Into<Name>) -> CtxGuard {
         options::make_plain(name.into(), Location::caller(), Above::Parent(self))
+    }
+
+    /// A child that the library makes for somebody who asked for something at another line.
+    pub(crate) fn child_at(&self, name: Name, made_at: &'static Location<'static>) -> CtxGuard {
+        options::make_plain(name, made_at, Above::Parent(self))
+    }
+
+    /// Like `child_at`, with a limit from the same line.
+    pub(crate) fn child_within(
+        &self,
+        name: Name,
+        made_at: &'static Location<'static>,
+        timeout: Duration,
+    ) -> Result<CtxGuard, NoRuntime> {
+        options::make(name, made_at, Above::Parent(self), CtxOptions::within(timeout, made_at))
     }
 
     /// Makes a child with options.

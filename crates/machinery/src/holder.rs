@@ -158,7 +158,7 @@ impl<P> TaskHolder<P> {
     }
 
     fn cancel_because(&self, reason: &'static str) {
-        let first = self.guard.as_ref().is_some_and(|guard| guard.cancel_because(reason));
+        let first = self.guard.as_ref().is_some_and(|guard| guard.cancel_as_made(reason));
         self.own_stop.fetch_or(first, Ordering::Relaxed);
     }
 

@@ -182,20 +182,22 @@ impl<T> Task<T> {
     /// hurries it unless its holder is stopped and its grace ends, or somebody calls [`abort`](Self::abort). The task
     /// is done only once that is over.
     #[expect(clippy::must_use_candidate, reason = "called for what it does")]
+    #[track_caller]
     pub fn cancel(&self) -> bool {
-        self.order(Order::Stop)
+        self.order(Order::Stop, Location::caller())
     }
 
     /// Has the work dropped where it awaits, also if it has a context and cleans up; says whether it ran and had not
     /// been asked to stop before.
     #[expect(clippy::must_use_candidate, reason = "called for what it does")]
+    #[track_caller]
     pub fn abort(&self) -> bool {
-        self.order(Order::Abort)
+        self.order(Order::Abort, Location::caller())
     }
 
-    fn order(&self, order: Order) -> bool {
+    fn order(&self, order: Order, location: &'static Location<'static>) -> bool {
         match &self.place {
-            Place::Held { shared, key } => shared.stop_one(*key, order),
+            Place::Held { shared, key } => shared.stop_one(*key, order, location),
             Place::Refused(..) => false,
         }
     }

@@ -347,7 +347,7 @@ impl Ticker {
         self.seat = None;
         self.waker = None;
         self.signal.clear();
-        self.guard.cancel_because(reason);
+        self.guard.cancel_as_made(reason);
     }
 
     fn fail(&mut self, error: &SharedError) {

@@ -21,7 +21,7 @@ use crate::contain::contain;
 use crate::ctx::{CompletionKind, Done, NamedBusy};
 use crate::task::graced::Grace;
 use crate::task::{Failure, Outcome};
-use crate::{Completion, Ctx, CtxGuard, CtxOptions, Event, Name, Report, SharedError, time};
+use crate::{Completion, Ctx, CtxGuard, Event, Name, Report, SharedError, time};
 use error::Why;
 
 /// How long work may take where no timeout is given.
@@ -259,7 +259,7 @@ impl<W: Limited> WithTimeout<W> {
         }
         let now = time::now();
         let deadline = now.checked_add(*this.timeout);
-        let guard = match this.ctx.child_with(&*this.name, CtxOptions::new().timeout(*this.timeout)) {
+        let guard = match this.ctx.child_within(this.name.clone(), this.location, *this.timeout) {
             Ok(guard) => guard,
             Err(error) => return fail(Why::NoRuntime(error)),
         };

@@ -279,7 +279,8 @@ impl Completion {
         }
     }
 
-    /// The line of the call that caused it; for a dropped guard and for a deadline, the line where these were made.
+    /// The line of the call that caused it; for a dropped guard and for a deadline, the line where these were made; for
+    /// a holder that stops at a failure, the line that spawned the task.
     #[must_use]
     pub fn location(&self) -> &'static Location<'static> {
         match &self.settlement {

@@ -159,6 +159,11 @@ impl CtxGuard {
 }
 
 impl CtxGuard {
+    /// Cancels for a reason that the user did not give, as from the line that made the context.
+    pub(crate) fn cancel_as_made(&self, reason: &'static str) -> bool {
+        self.0.complete(Cause::reason(reason.into(), self.location()))
+    }
+
     /// The guard in one word. Whoever holds it has to [`end`](Canceller::end) the context.
     pub(crate) fn into_canceller(mut self) -> Canceller {
         self.owns = false;
@@ -168,9 +173,17 @@ impl CtxGuard {
 
 impl Canceller {
     /// Cancels for a reason, as from another line than the one that calls.
-    #[cfg(feature = "tokio-util")]
     pub(crate) fn cancel_at(&self, reason: &'static str, location: &'static Location<'static>) -> bool {
         self.0.complete(Cause::reason(reason.into(), location))
+    }
+
+    /// Fails with an error, as from another line than the one that calls.
+    pub(crate) fn set_exception_at(
+        &self,
+        error: impl Into<Box<dyn Error + Send + Sync>>,
+        location: &'static Location<'static>,
+    ) -> bool {
+        self.0.complete(Cause::error(error.into(), location))
     }
 
     /// What the drop of the guard would have done.

@@ -81,6 +81,11 @@ impl CtxOptions {
         self
     }
 
+    /// A timeout, as from another line than the one that calls.
+    pub(super) fn within(timeout: Duration, location: &'static Location<'static>) -> Self {
+        Self { limit: Some((Limit::After(timeout), location)), ..Self::default() }
+    }
+
     /// Replaces the [`Tramp`] for this context and everything below it.
     pub fn tramp(self, tramp: impl Tramp) -> Self {
         self.shared_tramp(Arc::new(tramp))

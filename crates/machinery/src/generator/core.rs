@@ -112,7 +112,7 @@ impl Drop for Ending<'_> {
     fn drop(&mut self) {
         if let Some(bound) = self.0 {
             bound.alarm = Alarm::default();
-            bound.guard.cancel_because("the generator has ended");
+            bound.guard.cancel_as_made("the generator has ended");
             bound.busy = None;
         }
     }
@@ -362,7 +362,7 @@ where
         if let Some(bound) = &mut self.bound {
             bound.begin_grace();
             if !stands {
-                bound.guard.cancel_because("the generator is stopped");
+                bound.guard.cancel_as_made("the generator is stopped");
             }
         }
     }

@@ -400,7 +400,7 @@ impl Shared {
     }
 
     /// Gives the order to one task; whether it ran and had none so far.
-    pub(crate) fn stop_one(&self, key: u32, order: Order) -> bool {
+    pub(crate) fn stop_one(&self, key: u32, order: Order, location: &'static Location<'static>) -> bool {
         let (waker, canceller, first) = {
             let mut core = self.core.lock();
             let entry = core.entry(key);
@@ -420,7 +420,7 @@ impl Shared {
             (waker, canceller, first)
         };
         if let Some(canceller) = canceller {
-            canceller.cancel_because("its task was cancelled");
+            canceller.cancel_at("its task was cancelled", location);
         }
         wake_all(waker);
         first
@@ -546,7 +546,7 @@ impl Shared {
             self.run_callbacks(key);
         }
         if let (Some(canceller), Some(error)) = (&self.canceller, stop_all) {
-            canceller.set_exception(error);
+            canceller.set_exception_at(error, location);
         }
         let after = {
             let mut core = self.core.lock();

@@ -212,7 +212,7 @@ impl<'a> TaskBuilder<'a> {
     where
         C: FnOnce(Ctx) -> F,
     {
-        let guard = self.shared.ctx.child(&self.name);
+        let guard = self.shared.ctx.child_at(self.name.clone(), self.location);
         let ctx = guard.ctx();
         match self.reserve(Some(guard)) {
             Ok(place) => {

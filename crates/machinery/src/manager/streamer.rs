@@ -305,7 +305,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Stream for Streamer<T, C> {
 impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
     fn drop(&mut self) {
         if self.state != State::Ended {
-            self.guard.cancel_because("its stream of results was dropped");
+            self.guard.cancel_as_made("its stream of results was dropped");
         }
         self.engine.take_queued(&self.shared, true);
         self.engine.drop_sources(&self.shared, false);

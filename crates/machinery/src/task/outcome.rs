@@ -195,6 +195,7 @@ plain!(
     [] f32, [] f64,
     [] std::time::Duration, [] std::time::Instant, [] std::time::SystemTime, [] tokio::time::Instant,
     [] std::path::PathBuf, [] std::ffi::OsString, [] std::cmp::Ordering,
+    [] crate::Completion, [] crate::Tick,
     [] std::net::SocketAddr, [] std::net::IpAddr, [] std::process::ExitStatus, [] std::process::Output,
     [T] Option<T>, [T] Vec<T>, [T] Box<T>, [T] std::sync::Arc<T>, [T] Box<[T]>, [T] std::collections::VecDeque<T>,
     [T] std::collections::BTreeSet<T>, [T] std::collections::BinaryHeap<T>, [T] std::ops::Range<T>,

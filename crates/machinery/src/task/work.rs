@@ -207,7 +207,7 @@ impl<T: Send + 'static> Adopt for Task<T> {
     }
 
     fn stop(&self) {
-        self.cancel();
+        self.order(Order::Stop, self.location());
     }
 }
 
