@@ -26,7 +26,9 @@
 //! that are `min_wait` apart.
 //!
 //! A tick that the timer brings late, by a few milliseconds at most, counts as on time, so that nothing drifts and no
-//! point is skipped for it. A period below 100 ms needs `min_wait(None)` or a shorter minimal wait.
+//! point is skipped for it; so does the first one, if it is asked for that soon after the start. A period below 100 ms
+//! needs `min_wait(None)` or a shorter minimal wait, and so does one of 100 ms if no point may be skipped when the body is
+//! late.
 
 mod pauser;
 mod schedule;
@@ -55,7 +57,8 @@ use crate::{Ctx, CtxGuard, Name, NoRuntime, SharedError, time};
 
 /// Begins a [`Ticker`] that ticks every `every` on `ctx`.
 ///
-/// Any period will do, from zero to [`Duration::MAX`].
+/// Any period will do, from zero to [`Duration::MAX`]. One of 100 ms or less wants a
+/// [`min_wait`](TickerBuilder::min_wait) of its own, as [points are skipped](self#the-minimal-wait) without it.
 ///
 /// # Examples
 ///

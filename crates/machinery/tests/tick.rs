@@ -727,6 +727,24 @@ fn scenario_31_the_runtime_is_dropped_while_a_ticker_waits_on_another_thread() {
     assert_eq!(waiter.join().unwrap(), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_first_tick_that_is_a_moment_late_skips_no_point() {
+    for change in [false, true] {
+        let root = Ctx::beginning("root");
+        let start = Instant::now();
+        let mut ticker = tick(s(0.1), &root).max_iterations(3).start();
+        if change {
+            ticker.handle().change_after(s(0.1));
+        }
+        advance(s(0.003)).await;
+        let mut at = Vec::new();
+        while ticker.next().await.is_some() {
+            at.push(start.elapsed().as_millis());
+        }
+        assert_eq!(at, [3, 100, 200]);
+    }
+}
+
 #[test]
 fn tickers_and_their_handles_are_send_sync_and_unpin() {
     fn check<T: Send + Sync + Unpin + 'static>() {}

@@ -59,7 +59,8 @@ impl Schedule {
             last: None,
             iteration: 0,
             once: None,
-            awaited: false,
+            // Nobody can come for the first tick before it is due.
+            awaited: true,
         }
     }
 
@@ -98,7 +99,7 @@ impl Schedule {
     pub(super) fn change_after(&mut self, every: Duration) {
         self.every = every;
         self.once = None;
-        self.awaited = false;
+        self.awaited &= self.last.is_none();
         if let Some(last) = self.last {
             self.anchor = last;
             self.due = last.checked_add(every);
@@ -106,7 +107,7 @@ impl Schedule {
     }
 
     pub(super) fn change_after_once(&mut self, every: Duration) {
-        self.awaited = false;
+        self.awaited &= self.last.is_none();
         match self.last {
             Some(last) => self.due = last.checked_add(every),
             None => self.once = Some(every),

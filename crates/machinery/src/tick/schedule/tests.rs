@@ -216,19 +216,19 @@ fn a_gap_of_six_hours_is_one_tick_and_then_the_grid() {
 #[test]
 fn the_longest_period_is_waited_for_without_overflow() {
     let mut schedule = Schedule::new(Duration::MAX, DEFAULT, None, None);
-    let Step::Tick(first) = schedule.step(ms(5), false) else {
+    let Step::Tick(first) = schedule.step(ms(6), false) else {
         panic!("the first tick comes at once");
     };
-    assert_eq!(first.time_till_next, Duration::MAX - ms(5));
-    assert_eq!(schedule.step(ms(6), false), Step::Wait(Some(Duration::MAX)));
+    assert_eq!(first.time_till_next, Duration::MAX - ms(6));
+    assert_eq!(schedule.step(ms(7), false), Step::Wait(Some(Duration::MAX)));
     schedule.change_after(Duration::MAX);
-    assert_eq!(schedule.step(ms(6), false), Step::Wait(None));
+    assert_eq!(schedule.step(ms(7), false), Step::Wait(None));
     schedule.change_after_once(ms(10));
-    let Step::Tick(second) = schedule.step(ms(15), false) else {
+    let Step::Tick(second) = schedule.step(ms(16), false) else {
         panic!("the change brought it near");
     };
     assert_eq!(second.time_till_next, Duration::MAX);
-    assert_eq!(schedule.step(ms(16), false), Step::Wait(None));
+    assert_eq!(schedule.step(ms(17), false), Step::Wait(None));
 }
 
 #[test]
