@@ -197,7 +197,7 @@ impl<T> Queue<T> {
     ///
     /// [`TryAppendError`] with the item if there is no room, or if the queue's context has completed.
     pub fn try_append(&self, item: T) -> Result<(), TryAppendError<T>> {
-        self.shared.try_append(item).map_err(TryAppendError::new)
+        self.shared.try_append(item).map_err(|refused| TryAppendError::new(&self.shared, refused))
     }
 
     /// Has `f` run each time that a consumer comes back after an item, before the next one.

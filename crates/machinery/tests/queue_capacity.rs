@@ -4,6 +4,7 @@
 mod wakers;
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -513,4 +514,25 @@ fn room_that_a_consumer_makes_by_taking_from_the_line_goes_to_the_next_producer(
     assert!(poll_with(&mut third, &waker).is_ready());
     assert!(poll_with(&mut second, Waker::noop()).is_ready());
     assert_eq!(rest(&queue), [3]);
+}
+
+#[test]
+fn a_refused_item_says_which_queue_and_why() {
+    let root = Ctx::beginning("app");
+    let jobs = queue(&root).name("jobs").capacity(1).build();
+    jobs.try_append(1).unwrap();
+    let full = jobs.try_append(2).unwrap_err();
+    assert!(full.completion().is_none() && full.source().is_none());
+    root.cancel_because("SIGTERM");
+
+    let late = jobs.try_append(3).unwrap_err();
+    assert_eq!(late.completion().unwrap().reason(), Some("SIGTERM"));
+    let waited = jobs.for_threads().append_wait(4).unwrap_err();
+    assert_eq!(waited.completion().path(), "app");
+    for error in [&late as &dyn Error, &waited] {
+        let said = error.to_string();
+        assert!(said.starts_with("the queue `app-->jobs` takes nothing more: `app` was cancelled at "), "{said}");
+        assert!(error.source().unwrap().is::<machinery::Completion>());
+    }
+    assert_eq!((late.into_inner(), waited.into_inner()), (3, 4));
 }

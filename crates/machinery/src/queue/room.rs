@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use super::engine::{Offer, Refusal};
 use super::shared::Shared;
+use crate::{Completion, Ctx};
 
 /// The future of [`Queue::append_wait`](super::Queue::append_wait).
 ///
@@ -49,7 +50,7 @@ impl<T> Future for AppendWait<'_, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        this.shared.poll_append(&mut this.offer, cx).map_err(AppendError)
+        this.shared.poll_append(&mut this.offer, cx).map_err(|item| AppendError::new(this.shared, item))
     }
 }
 
@@ -78,31 +79,70 @@ impl<T> fmt::Debug for AppendWait<'_, T> {
 /// let queue = queue(&root).capacity(1).build();
 /// root.cancel();
 /// let refused = queue.append_wait(7).now_or_never().expect("no wait").unwrap_err();
+/// assert!(refused.to_string().starts_with("the queue `app-->queue` takes nothing more: `app` was cancelled at "));
 /// assert_eq!(refused.into_inner(), 7);
 /// ```
-pub struct AppendError<T>(T);
+pub struct AppendError<T> {
+    item: T,
+    closed: Box<Closed>,
+}
 
 impl<T> AppendError<T> {
+    #[cold]
+    fn new(shared: &Shared<T>, item: T) -> Self {
+        Self { item, closed: Closed::new(shared.ctx()) }
+    }
+
     /// The item that was not appended.
     #[must_use]
     pub fn into_inner(self) -> T {
-        self.0
+        self.item
+    }
+
+    /// Why the queue's context has completed.
+    #[must_use]
+    pub fn completion(&self) -> &Completion {
+        &self.closed.why
     }
 }
 
 impl<T> fmt::Display for AppendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the context of the queue has completed")
+        fmt::Display::fmt(&self.closed, f)
     }
 }
 
 impl<T> fmt::Debug for AppendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AppendError").finish_non_exhaustive()
+        f.debug_struct("AppendError").field("closed", &self.closed).finish_non_exhaustive()
     }
 }
 
-impl<T> Error for AppendError<T> {}
+impl<T> Error for AppendError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.completion())
+    }
+}
+
+/// Which queue takes nothing more, and why. It holds no context, as it may come to stand above the queue's own.
+#[derive(Debug)]
+struct Closed {
+    path: String,
+    why: Completion,
+}
+
+impl Closed {
+    fn new(ctx: &Ctx) -> Box<Self> {
+        let why = ctx.completion().expect("only a completion closes a queue");
+        Box::new(Self { path: ctx.full_name(), why: why.let_go() })
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the queue `{}` takes nothing more: {}", self.path, self.why)
+    }
+}
 
 /// Why [`Queue::try_append`](super::Queue::try_append) did not append the item that this holds.
 ///
@@ -120,24 +160,35 @@ impl<T> Error for AppendError<T> {}
 /// ```
 pub struct TryAppendError<T> {
     item: T,
-    why: Refusal,
+    /// None where there was no room.
+    closed: Option<Box<Closed>>,
 }
 
 impl<T> TryAppendError<T> {
-    pub(crate) fn new((item, why): (T, Refusal)) -> Self {
-        Self { item, why }
+    pub(crate) fn new(shared: &Shared<T>, (item, why): (T, Refusal)) -> Self {
+        let closed = match why {
+            Refusal::Full => None,
+            Refusal::Closed => Some(Closed::new(shared.ctx())),
+        };
+        Self { item, closed }
     }
 
     /// Whether there was no room, or only room that others wait for.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.why == Refusal::Full
+        self.closed.is_none()
     }
 
     /// Whether the context of the queue has completed.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.why == Refusal::Closed
+        self.closed.is_some()
+    }
+
+    /// Why the queue's context has completed, if that is the reason.
+    #[must_use]
+    pub fn completion(&self) -> Option<&Completion> {
+        self.closed.as_ref().map(|closed| &closed.why)
     }
 
     /// The item that was not appended.
@@ -149,17 +200,21 @@ impl<T> TryAppendError<T> {
 
 impl<T> fmt::Display for TryAppendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.why {
-            Refusal::Full => "the queue is full",
-            Refusal::Closed => "the context of the queue has completed",
-        })
+        match &self.closed {
+            None => f.write_str("the queue is full"),
+            Some(closed) => fmt::Display::fmt(closed, f),
+        }
     }
 }
 
 impl<T> fmt::Debug for TryAppendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TryAppendError").field("why", &self.why).finish_non_exhaustive()
+        f.debug_struct("TryAppendError").field("closed", &self.closed).finish_non_exhaustive()
     }
 }
 
-impl<T> Error for TryAppendError<T> {}
+impl<T> Error for TryAppendError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.completion().map(|why| why as _)
+    }
+}
