@@ -31,7 +31,7 @@ use crate::{Ctx, Name, SharedError};
 ///
 /// impl Tramp for Kept {
 ///     fn log_exception(&self, report: &Report<'_>) {
-///         self.0.lock().unwrap().push(format!("{}: {report}", report.ctx().full_name()));
+///         self.0.lock().unwrap().push(format!("{report:#}"));
 ///     }
 /// }
 ///
@@ -224,8 +224,8 @@ impl DefaultTramp {
 
 /// An error or an event that reaches nobody by itself, with where it came from.
 ///
-/// `Display` shows what happened and the error with its sources; the path, the task and the line are for the
-/// [`Tramp`] to put where its log wants them.
+/// `{}` shows what happened and the error with its sources, and leaves the path, the task and the line to the [`Tramp`], to
+/// put them where its log wants them; `{:#}` shows all of it in one line.
 ///
 /// # Examples
 ///
@@ -238,6 +238,7 @@ impl DefaultTramp {
 ///
 /// let report = Report::new(&ctx, "gave up").task(&task).error(&error);
 /// assert_eq!(report.to_string(), "gave up: no route");
+/// assert_eq!(format!("{report:#}"), "app, task `poller`: gave up: no route");
 /// assert_eq!(report.task_name(), Some("poller"));
 /// report.send();
 /// ```
@@ -321,6 +322,16 @@ impl<'a> Report<'a> {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            write!(f, "{}", self.ctx.full_name())?;
+            if let Some(task) = self.task {
+                write!(f, ", task `{task}`")?;
+            }
+            if let Some(location) = self.location {
+                write!(f, " from {location}")?;
+            }
+            f.write_str(": ")?;
+        }
         match self.error {
             Some(error) => fmt::Display::fmt(&Said(self.what, error), f),
             None => f.write_str(self.what),

@@ -357,3 +357,15 @@ async fn tasks_are_shown_named_and_reported_like_promises() {
     holder.finish().await;
     assert!(kept.reports().is_empty(), "{:?}", kept.reports());
 }
+
+#[test]
+fn a_report_says_all_it_knows_in_one_line_where_asked() {
+    let root = Ctx::beginning("app");
+    let (task, error) = (Name::from("poll"), Arc::new(std::io::Error::other("no route")) as SharedError);
+    let report = Report::new(&root, "a task failed");
+    assert_eq!(format!("{report:#}"), "app: a task failed");
+    let here = Location::caller();
+    let report = report.task(&task).error(&error).at(here);
+    assert_eq!(format!("{report:#}"), format!("app, task `poll` from {here}: a task failed: no route"));
+    assert_eq!(report.to_string(), "a task failed: no route");
+}
