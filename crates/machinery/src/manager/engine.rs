@@ -129,6 +129,11 @@ impl<T, C> Engine<T, C> {
         }
     }
 
+    /// How many sources are open that are stepped where the results are consumed.
+    pub(crate) fn how_many_open(&self) -> usize {
+        self.slots.len() + self.set_aside
+    }
+
     /// Whether no source is left that the consumer would have to step.
     pub(crate) fn is_out(&self) -> bool {
         self.slots.is_empty()

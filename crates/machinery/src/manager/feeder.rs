@@ -413,6 +413,8 @@ impl<T, C> Drop for QueueFeeder<T, C> {
 
 impl<T, C> fmt::Debug for QueueFeeder<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QueueFeeder").field("ctx", &self.shared.ctx).finish_non_exhaustive()
+        let mut shown = f.debug_struct("QueueFeeder");
+        self.shared.describe(&mut shown);
+        shown.finish_non_exhaustive()
     }
 }

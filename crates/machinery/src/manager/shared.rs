@@ -12,6 +12,7 @@
 //! Lock order: `Lane::out`, then a cell of the lane; every other lock here is held alone.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -185,6 +186,16 @@ impl<T, C> Shared<T, C> {
             report = report.error(error);
         }
         report.send();
+    }
+
+    /// What keeps the stream from its end.
+    pub(crate) fn describe(&self, shown: &mut fmt::DebugStruct<'_, '_>) {
+        shown
+            .field("ctx", &self.ctx)
+            .field("feeders", &self.feeders.load(Ordering::Acquire))
+            .field("finishes_when_out_of_sources", &self.finished.load(Ordering::Acquire))
+            .field("futures", &self.running.live())
+            .field("blocking", &self.lane.live());
     }
 
     /// Whether no source will come any more, apart from those that sources yield.

@@ -359,9 +359,13 @@ fn dispose<T, C>(shared: &Shared<T, C>, result: QueueManagerResult<T, C>) {
     }
 }
 
+/// What the stream may be waiting for: how many feeders there are, whether it may stop without them, and how many futures
+/// and tasks, blocking sources, and open iterators and streams it has.
 impl<T: Send + 'static, C: Clone + Send + 'static> fmt::Debug for Streamer<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Streamer").field("ctx", &self.shared.ctx).finish_non_exhaustive()
+        let mut shown = f.debug_struct("Streamer");
+        self.shared.describe(&mut shown);
+        shown.field("open", &self.engine.how_many_open()).finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use machinery::manager::SourcePanicked;
 use machinery::{Ctx, Feed, QueueInput, QueueManagerResult as Fed, queue_manager};
 use tokio::time::sleep;
@@ -266,4 +266,19 @@ fn what_needs_no_runtime_works_without_one_and_what_needs_one_says_so() {
         "one for each iterator and stream: {said:?}"
     );
     assert_eq!(said.last().unwrap(), "stopped");
+}
+
+#[tokio::test]
+async fn what_a_stream_waits_for_can_be_seen() {
+    let root = Ctx::beginning("app");
+    let (feeder, mut results) = queue_manager::<u32>(&root).build();
+    feeder.add_future("stuck", std::future::pending::<u32>());
+    feeder.add_stream("silent", stream::pending::<u32>());
+    assert!(results.next().now_or_never().is_none());
+    let waits =
+        "ctx: <Ctx app(pending)-->queue_manager(pending)>, feeders: 1, finishes_when_out_of_sources: false, futures: 1";
+    assert_eq!(format!("{feeder:?}"), format!("QueueFeeder {{ {waits}, blocking: 0, .. }}"));
+    assert_eq!(format!("{results:?}"), format!("Streamer {{ {waits}, blocking: 0, open: 1, .. }}"));
+    root.cancel();
+    while results.next().await.is_some() {}
 }
