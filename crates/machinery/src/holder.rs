@@ -199,7 +199,7 @@ impl<P> Drop for TaskHolder<P> {
         }
         drop(guard);
         if !left.is_empty() {
-            let what = format!("a holder was dropped with {}, which are aborted", Left(&left));
+            let what = format!("a holder was dropped with {}: what was left is aborted", Left(&left));
             Report::new(&shared.ctx, &what).at(shared.ctx.location()).send();
         }
         shared.abandon_failures();

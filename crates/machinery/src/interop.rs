@@ -210,6 +210,9 @@ impl Ctx {
 
     /// A token that is cancelled when this context completes, before the completing call returns.
     ///
+    /// It follows the context for as long as the [`LinkedToken`] is kept: `ctx.token().clone()` alone is a token that nobody
+    /// cancels. [`into_token`](LinkedToken::into_token) is for one that is given away.
+    ///
     /// # Examples
     ///
     /// ```
@@ -221,6 +224,9 @@ impl Ctx {
     /// let token = root.token();
     /// root.cancel();
     /// token.cancelled().await;
+    ///
+    /// let given_away = root.token().into_token().child_token();
+    /// assert!(given_away.is_cancelled());
     /// # }
     /// ```
     pub fn token(&self) -> LinkedToken {

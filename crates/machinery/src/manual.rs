@@ -1,6 +1,7 @@
 //! The pages of the manual that go further than [its beginning](crate).
 //!
 //! - [`server`]: a server from its first line to its last, with signals, a limit, and clean-up under a deadline
+//! - [`recipes`]: a supervisor, a crawl that feeds itself, a pool of threads, hedged requests, what it hangs on
 //! - [`tree`]: how the tree works: invariants, lock order, the life of a cancel step by step, and costs
 //! - [`costs`]: how costs grow with the number of sources and of tasks, in pictures
 //! - [`from_tokio_util`], [`from_go`], [`from_python`]: what you know, said with this library
@@ -8,6 +9,9 @@
 
 #[doc = include_str!("manual/server.md")]
 pub mod server {}
+
+#[doc = include_str!("manual/recipes.md")]
+pub mod recipes {}
 
 #[doc = include_str!("manual/tree.md")]
 pub mod tree {}

@@ -98,7 +98,7 @@ impl Tasks {
     /// reported or collected there is not reported here once more. Where this holder does not take it, it is cancelled.
     ///
     /// This is how work that blocks gets into a holder: `tasks.add_task("parse", tokio::task::spawn_blocking(parse))`. It
-    /// cannot be stopped once it runs, so that the holder waits for its end.
+    /// cannot be stopped once it runs, so that the holder waits for its end, or until its grace is over.
     #[track_caller]
     pub fn add_task<A: Adopt>(&self, name: impl Into<Name>, task: A) -> Task<A::Value> {
         self.task(name).adopt(task)

@@ -120,6 +120,9 @@ impl<T> Feed<T> {
     }
 
     /// A future, which is spawned as soon as it is fed.
+    ///
+    /// One that yields such futures in its turn is made by a function that returns a `Feed`: see the
+    /// [recipe](crate::manual::recipes#a-crawl-that-feeds-itself).
     #[doc(alias = "add_coroutine")]
     pub fn future<F>(future: F) -> Self
     where
