@@ -35,7 +35,7 @@ impl Witness for Shared {
     }
 }
 
-/// One task that a holder holds, as [`Tasks::held`] found it.
+/// One task that a holder holds, as [`Tasks::held`](crate::Tasks::held) found it.
 ///
 /// # Examples
 ///
