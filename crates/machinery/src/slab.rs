@@ -79,3 +79,43 @@ impl<T> Slab<T> {
         slots.into_iter().flatten()
     }
 }
+
+/// A slab that mostly has one value, which costs no memory beside its own.
+#[derive(Debug)]
+pub(crate) struct SmallSlab<T> {
+    /// At the key zero; the others are one more than their key in the slab.
+    first: Option<T>,
+    more: Option<Box<Slab<T>>>,
+}
+
+impl<T> Default for SmallSlab<T> {
+    fn default() -> Self {
+        Self { first: None, more: None }
+    }
+}
+
+impl<T> SmallSlab<T> {
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.more.as_ref().map_or(0, |more| more.len())
+    }
+
+    /// Panics when almost `u32::MAX` values live at once.
+    pub(crate) fn insert(&mut self, value: T) -> u32 {
+        if self.first.is_none() {
+            self.first = Some(value);
+            return 0;
+        }
+        self.more.get_or_insert_default().insert(value) + 1
+    }
+
+    pub(crate) fn remove(&mut self, key: u32) -> Option<T> {
+        match key.checked_sub(1) {
+            None => self.first.take(),
+            Some(key) => self.more.as_mut()?.remove(key),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.first.iter().chain(self.more.iter().flat_map(|more| more.iter().map(|(_, value)| value)))
+    }
+}

@@ -11,13 +11,14 @@
 //! Work on a context that is busy already costs one lock; a context without work pays nothing.
 
 use std::sync::Weak;
+use std::task::Waker;
 
 use super::Ctx;
 use super::family::NodeRef;
 use super::node::Links;
 use super::notify::wake_all;
 use super::unfinished::Witness;
-use crate::slab::Slab;
+use crate::slab::SmallSlab;
 
 /// One piece of work below a context; `drained()` of that context and of all above waits until it is dropped.
 pub(crate) struct Busy {
@@ -29,8 +30,8 @@ pub(crate) struct Busy {
 /// Who is at work, beside the count.
 #[derive(Default)]
 pub(super) struct AtWork {
-    pub(super) below: Slab<NodeRef>,
-    pub(super) witnesses: Slab<Weak<dyn Witness>>,
+    pub(super) below: SmallSlab<NodeRef>,
+    pub(super) witnesses: SmallSlab<Weak<dyn Witness>>,
     /// Where this node stands in the lists of its parents.
     places: Places,
 }
@@ -112,19 +113,24 @@ impl NodeRef {
         if self.join_if_busy(None).is_some() {
             return;
         }
-        let mut rising = vec![Rising::new(self.clone())];
-        while let Some(top) = rising.last_mut() {
+        let mut top = Rising::new(self.clone());
+        // Those that wait for the one above to be busy.
+        let mut below: Vec<Rising> = Vec::new();
+        loop {
             let next = top.node.parents().nth(top.places.count).cloned();
             if let Some(parent) = next {
                 match parent.join_if_busy(Some(&top.node)) {
                     Some(place) => top.places.push(place),
-                    None => rising.push(Rising::new(parent)),
+                    None => below.push(std::mem::replace(&mut top, Rising::new(parent))),
                 }
-            } else if let Some(Rising { node, places }) = rising.pop() {
-                let place = node.commit(places, rising.last().map(|below| &below.node));
-                if let Some(below) = rising.last_mut() {
-                    below.places.push(place);
+            } else {
+                let Rising { node, places } = top;
+                let place = node.commit(places, below.last().map(|below| &below.node));
+                match below.pop() {
+                    Some(next) => top = next,
+                    None => return,
                 }
+                top.places.push(place);
             }
         }
     }
@@ -159,33 +165,38 @@ impl NodeRef {
 
     /// Counts one less: the child at a place, if one is given.
     fn release(&self, place: Option<u32>) {
-        let mut idle = vec![(self.clone(), place)];
         let mut wakers = Vec::new();
-        while let Some((node, place)) = idle.pop() {
-            let (child, places) = {
-                let mut links = node.links.lock();
-                let child = place.and_then(|place| links.at_work().below.remove(place));
-                let watch = links.watch();
-                watch.busy -= 1;
-                let places = if watch.busy == 0 {
-                    if node.is_done()
-                        && let Some(waiters) = &mut watch.drain_waiters
-                    {
-                        waiters.take_all(&mut wakers);
-                    }
-                    watch.at_work.as_mut().map(|at_work| std::mem::take(&mut at_work.places))
-                } else {
-                    None
-                };
-                (child, places)
-            };
-            drop(child);
-            if let Some(places) = places {
+        let mut idle = Vec::new();
+        let mut next = Some((self.clone(), place));
+        while let Some((node, place)) = next {
+            if let Some(places) = node.count_off(place, &mut wakers) {
                 idle.extend(node.parents().cloned().zip(places.iter().map(Some)));
             }
+            next = idle.pop();
         }
         if !wakers.is_empty() {
             wake_all(self, wakers);
         }
+    }
+
+    /// Gives its places in the lists of its parents where it is busy no more.
+    fn count_off(&self, place: Option<u32>, wakers: &mut Vec<Waker>) -> Option<Places> {
+        let mut links = self.links.lock();
+        let child = place.and_then(|place| links.at_work().below.remove(place));
+        let watch = links.watch();
+        watch.busy -= 1;
+        let places = if watch.busy == 0 {
+            if self.is_done()
+                && let Some(waiters) = &mut watch.drain_waiters
+            {
+                waiters.take_all(wakers);
+            }
+            watch.at_work.as_mut().map(|at_work| std::mem::take(&mut at_work.places))
+        } else {
+            None
+        };
+        drop(links);
+        drop(child);
+        places
     }
 }

@@ -130,8 +130,8 @@ impl Ctx {
             return Testimony { below: Vec::new(), witnesses: Vec::new(), own: watch.busy };
         };
         Testimony {
-            below: at_work.below.iter().map(|(_, node)| Ctx(node.clone())).collect(),
-            witnesses: at_work.witnesses.iter().map(|(_, witness)| witness.clone()).collect(),
+            below: at_work.below.iter().map(|node| Ctx(node.clone())).collect(),
+            witnesses: at_work.witnesses.iter().cloned().collect(),
             own: watch.busy - at_work.below.len(),
         }
     }
