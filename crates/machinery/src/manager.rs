@@ -5,7 +5,7 @@
 //! from: see [`Sources`].
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::Notify;
 
@@ -18,6 +18,7 @@ mod body;
 mod engine;
 mod feed;
 mod feeder;
+mod going;
 mod lane;
 mod link;
 mod node;
@@ -190,7 +191,10 @@ impl<T: Send + 'static, C: Clone + Send + 'static> QueueManagerBuilder<T, C> {
             depth_first: self.depth_first,
             empty: self.empty,
             ids: AtomicU64::new(0),
+            going: Arc::default(),
         });
+        let witness: Weak<going::GoingOn> = Arc::downgrade(&shared.going);
+        guard.add_witness(witness);
         (QueueFeeder::new(Arc::clone(&shared)), Streamer::new(shared, guard))
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use machinery::holder::BorrowingTasks;
 use machinery::{
-    AsyncGenerator, Ctx, CtxGuard, SharedError, TaskHolder, async_as_background, async_with_timeout, ensure_aexit,
-    task_holder,
+    AsyncGenerator, Ctx, CtxGuard, Feed, QueueManagerResult as Fed, SharedError, TaskHolder, async_as_background,
+    async_with_timeout, ensure_aexit, queue_manager, task_holder,
 };
 use proptest::prelude::*;
 use tokio::time::{advance, sleep, timeout};
@@ -127,23 +127,66 @@ async fn work_beside_holders_is_named_or_counted() {
     assert!(root.unfinished().is_empty());
 }
 
-struct Slow;
-
-impl machinery::aexit::AsyncExit for Slow {
-    type Error = Infallible;
-
-    async fn start(&mut self) -> Result<(), Infallible> {
-        Ok(())
+#[tokio::test]
+async fn the_sources_of_a_manager_that_run_are_named() {
+    let root = Ctx::beginning("app");
+    let (feeder, mut results) = queue_manager::<u32>(&root).max_running(2).build();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    feeder.add_future("fetch", pending::<u32>());
+    feeder.add_fn("seed", || Feed::future(pending::<u32>()).named("page"));
+    feeder.add_blocking_fn("parse", move || {
+        begun.send(()).unwrap();
+        wait.recv().unwrap();
+        7
+    });
+    feeder.add("lines", Feed::stream(tokio_stream::pending::<u32>()).in_own_task());
+    assert!(timeout(Duration::from_millis(0), results.next()).await.is_err());
+    begins.await.unwrap();
+    feeder.add_future("waits for a place", pending::<u32>());
+    let mut lines = shown(&root);
+    lines[2..].sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "app(pending)",
+            "  queue_manager(pending)",
+            "    function `parse`",
+            "    future `fetch`",
+            "    future `page`",
+            "    stream `lines`"
+        ]
+    );
+    root.cancel();
+    assert!(matches!(results.next().await, Some(Fed::Stopped { .. })));
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
     }
-
-    async fn finish(self, _: machinery::aexit::Ended) -> Result<(), Infallible> {
-        sleep(Duration::from_secs(9)).await;
-        Ok(())
-    }
+    assert_eq!(shown(&root), ["app(cancelled)", "  queue_manager(cancelled)", "    function `parse`"]);
+    go.send(()).unwrap();
+    assert_eq!(results.next().await.and_then(Fed::into_value), Some(7));
+    assert!(results.next().await.is_none());
+    root.drained().await;
+    assert!(root.unfinished().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_finish_that_was_handed_over_is_named() {
+    struct Slow;
+
+    impl machinery::aexit::AsyncExit for Slow {
+        type Error = Infallible;
+
+        async fn start(&mut self) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        async fn finish(self, _: machinery::aexit::Ended) -> Result<(), Infallible> {
+            sleep(Duration::from_secs(9)).await;
+            Ok(())
+        }
+    }
+
     let root = Ctx::beginning("app");
     let using = ensure_aexit(&root, "session", Slow, async |_: &mut Slow| pending::<Result<(), SharedError>>().await);
     assert!(timeout(Duration::from_secs(1), using).await.is_err());

@@ -69,8 +69,13 @@ impl Ctx {
     /// The same for work that can be asked what it is.
     pub(crate) fn busy_as(&self, witness: Weak<dyn Witness>) -> Busy {
         let mut busy = self.busy();
-        busy.witness = Some(self.0.links.lock().at_work().witnesses.insert(witness));
+        busy.witness = Some(self.add_witness(witness));
         busy
+    }
+
+    /// Adds one who can be asked as long as the context lives.
+    pub(crate) fn add_witness(&self, witness: Weak<dyn Witness>) -> u32 {
+        self.0.links.lock().at_work().witnesses.insert(witness)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{Name, time};
 
 /// Whoever can say what some piece of work of a context is.
 pub(crate) trait Witness: Send + Sync {
-    /// What is going on, and how many pieces of the context's count that is.
+    /// What is going on, and how many pieces of the context's count that is, or `usize::MAX` for all of them.
     fn testify(&self) -> (usize, Vec<UnfinishedWork>);
 }
 
@@ -113,7 +113,7 @@ impl Ctx {
             let mut named = 0;
             for witness in witnesses.iter().filter_map(Weak::upgrade) {
                 let (count, more) = witness.testify();
-                named += count;
+                named = count.saturating_add(named);
                 work.extend(more);
             }
             rows.push(Row { depth, ctx, work, unnamed: own.saturating_sub(named) });

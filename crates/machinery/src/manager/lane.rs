@@ -586,7 +586,9 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
             };
             if let Some(job) = job {
                 lingered = false;
+                let going = shared.going.list(&job.link);
                 lane.run(&shared, self.cell, job, &mut children);
+                drop(going);
             } else {
                 lane.pulse.call(&shared.bell);
                 std::thread::park_timeout(LINGER);

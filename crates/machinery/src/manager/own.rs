@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 use super::body::{Body, BoxBody, Step, guarded};
 use super::feed::Given;
 use super::link::LinkRef;
-use super::running;
 use super::shared::Shared;
 use super::sources::Sources;
-use crate::ctx::{Busy, Done};
+use super::{going, running};
+use crate::ctx::Done;
 use crate::{Ctx, NoRuntime, SharedError};
 
 /// How many items such a stream is ahead.
@@ -35,7 +35,7 @@ where
     let (steps, items) = mpsc::channel(AHEAD + 1);
     shared.running.count();
     let puller = Puller {
-        counted: Counted { shared: Arc::clone(shared), _busy: shared.ctx.busy() },
+        counted: Counted { shared: Arc::clone(shared), _busy: shared.going.count(&shared.ctx, link) },
         steps: Some(steps),
         body: Some(body),
         end: None,
@@ -82,7 +82,7 @@ impl<T, C> Drop for Unread<T, C> {
 
 struct Counted<T, C> {
     shared: Arc<Shared<T, C>>,
-    _busy: Busy,
+    _busy: going::Counted,
 }
 
 impl<T, C> Drop for Counted<T, C> {

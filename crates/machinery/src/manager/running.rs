@@ -17,10 +17,11 @@ use std::task::{Context, Poll, ready};
 
 use super::body::{BoxBody, Closing, Step, guarded};
 use super::feed::{Given, Sub};
+use super::going::Counted;
 use super::link::LinkRef;
 use super::shared::{Resume, Shared};
 use super::sources::{QueueInput, Sources};
-use crate::ctx::{Busy, Done};
+use crate::ctx::Done;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
@@ -47,7 +48,7 @@ pub(crate) struct Run<T, C> {
     link: LinkRef,
     shared: Arc<Shared<T, C>>,
     done: Option<Done>,
-    busy: Option<Busy>,
+    busy: Option<Counted>,
     ending: bool,
 }
 
@@ -153,7 +154,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Running<T, C> {
 
 fn spawn<T: Send + 'static, C: Clone + Send + 'static>(mut run: Run<T, C>) {
     let shared = Arc::clone(&run.shared);
-    run.busy = Some(shared.ctx.busy());
+    run.busy = Some(shared.going.count(&shared.ctx, &run.link));
     // A context that has lost its runtime drops the future, and the drop says so.
     drop(crate::spawn::spawn(&shared.ctx, run));
 }
@@ -265,7 +266,7 @@ where
         link: link.clone(),
         context: Some(context.clone()),
         shared: Arc::clone(shared),
-        busy: Some(shared.ctx.busy()),
+        busy: Some(shared.going.count(&shared.ctx, link)),
     };
     // Without a runtime the clean-up is dropped, and what was to be cleaned up says so.
     drop(crate::spawn::spawn(&shared.ctx, closer));
@@ -276,7 +277,7 @@ struct Closer<T, C> {
     link: LinkRef,
     context: Option<C>,
     shared: Arc<Shared<T, C>>,
-    busy: Option<Busy>,
+    busy: Option<Counted>,
 }
 
 impl<T, C> Unpin for Closer<T, C> {}

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use super::bell::Bell;
 use super::body::guarded;
 use super::feed::{Given, Sub};
+use super::going::GoingOn;
 use super::lane::Lane;
 use super::link::{Link, LinkRef};
 use super::node::Owner;
@@ -47,6 +48,7 @@ pub(crate) struct Shared<T, C> {
     pub(crate) depth_first: bool,
     pub(crate) empty: Box<dyn Fn() -> C + Send + Sync>,
     pub(crate) ids: AtomicU64,
+    pub(crate) going: Arc<GoingOn>,
 }
 
 pub(crate) struct Inbox<T, C> {
