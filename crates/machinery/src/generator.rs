@@ -235,6 +235,9 @@ impl<Y: Send + 'static> AsyncGenerator<Y> {
     /// A body that is inside an await of its own when it is to stop can see that in the context. It has a grace of 10 s
     /// then; [`GeneratorBuilder::grace`] sets another.
     ///
+    /// It is work of `ctx` from its first poll to its end: whoever waits for the context to drain waits for a generator that stands
+    /// at a yield as well, until it is polled again, closed or dropped.
+    ///
     /// # Examples
     ///
     /// ```

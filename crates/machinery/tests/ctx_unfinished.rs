@@ -115,12 +115,15 @@ async fn work_beside_holders_is_named_or_counted() {
     assert!(background.await.is_err());
     assert!(root.unfinished().is_empty());
 
-    let generator = AsyncGenerator::<u32>::on(&root, "numbers", |_, mut y| async move {
+    let mut generator = AsyncGenerator::<u32>::on(&root, "numbers", |_, mut y| async move {
         y.yield_(1).await?;
         Ok(())
     });
+    assert!(root.unfinished().is_empty(), "it has not begun");
+    assert_eq!(generator.next().await, Some(1));
     assert_eq!(shown(&root), ["app(pending)", "  numbers(pending): 1 piece of work"]);
-    drop(generator);
+    generator.close().await.unwrap();
+    assert!(root.unfinished().is_empty());
     let borrowing = BorrowingTasks::named(&root, "borrowing");
     assert_eq!(shown(&root), ["app(pending)", "  borrowing(pending): 1 piece of work"]);
     drop(borrowing);

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
@@ -226,4 +227,22 @@ async fn a_body_that_catches_an_error_is_still_told_that_it_is_closed() {
         }
         assert!(numbers.is_finished());
     }
+}
+
+#[tokio::test]
+async fn a_generator_that_nobody_has_polled_holds_no_shutdown_up_and_does_not_begin_after_it() {
+    let root = Ctx::beginning("app");
+    let begun = Arc::new(AtomicBool::new(false));
+    let mut numbers = AsyncGenerator::<u32>::on(&root, "numbers", {
+        let begun = Arc::clone(&begun);
+        |_, _| async move {
+            begun.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+    });
+    root.cancel();
+    assert!(root.drained().now_or_never().is_some());
+    assert_eq!(numbers.next().await, None);
+    assert!(!begun.load(Ordering::Relaxed) && numbers.is_finished());
+    assert!(root.drained().now_or_never().is_some());
 }

@@ -77,7 +77,7 @@ pub(super) struct Core<Y, S> {
 /// What a generator on a context has in addition.
 pub(super) struct Bound {
     guard: CtxGuard,
-    /// While the body lives it is work of the context.
+    /// Once the body has begun, and while it lives, it is work of the context.
     busy: Option<Busy>,
     grace: Duration,
     /// The end of the grace, once it has begun.
@@ -88,7 +88,7 @@ pub(super) struct Bound {
 
 impl Bound {
     pub(super) fn new(guard: CtxGuard, grace: Duration) -> Self {
-        Self { busy: Some(guard.busy()), deadline: None, alarm: Alarm::default(), done: guard.done(), guard, grace }
+        Self { busy: None, deadline: None, alarm: Alarm::default(), done: guard.done(), guard, grace }
     }
 
     pub(super) fn ctx(&self) -> &Ctx {
@@ -242,6 +242,7 @@ where
         if !self.is_watched() {
             return self.poll_body(cx);
         }
+        self.begin_work();
         loop {
             if self.has_news() {
                 self.pass_on_completion();
@@ -263,6 +264,16 @@ where
                     }
                 }
             }
+        }
+    }
+
+    /// A body that goes on is work of the context. It is counted before the completion is looked for: so none begins below a
+    /// context that has drained.
+    fn begin_work(&mut self) {
+        if !self.is_finished()
+            && let Some(bound) = &mut self.bound
+        {
+            bound.busy.get_or_insert_with(|| bound.guard.busy());
         }
     }
 

@@ -98,6 +98,8 @@ const GONE: u8 = 1;
 const INSIDE: u8 = 2;
 /// The body has ended, or panicked.
 const ENDED: u8 = 4;
+/// The body has never been polled.
+const FRESH: u8 = 8;
 
 /// What the consumer answers to a yield.
 enum Answer<S> {
@@ -126,7 +128,7 @@ impl<Y, S> Head<Y, S> {
             mark: Mark { simply: id.number, number: id.number },
             turn: NEW,
             item: MaybeUninit::uninit(),
-            alerts: 0,
+            alerts: FRESH,
             answer: None,
             for_next: false,
             inside: None,
