@@ -19,6 +19,7 @@ pub use ctx::{Completion, Ctx, CtxGuard, CtxOptions};
 /// For the models, which have no runtime to run tasks on: counts as a task of `ctx` until it is dropped.
 #[cfg(any(machinery_loom, machinery_shuttle))]
 #[doc(hidden)]
+#[must_use]
 pub fn model_task(ctx: &Ctx) -> impl Send + use<> {
     ctx.busy()
 }
