@@ -270,12 +270,21 @@ impl<T, C> Drop for Owner<T, C> {
         impl<T, C> Drop for Rest<T, C> {
             fn drop(&mut self) {
                 self.0.life = Life::Gone;
+                let _handles = Handles(self.0.pointer(), 1 + self.0.credit);
                 self.0.extra = None;
                 let core = self.0.0.as_ptr();
                 // SAFETY: it was there until now, and is not used again (invariant 2).
                 unsafe { ManuallyDrop::drop(&mut (*core).context) };
+            }
+        }
+
+        /// The handles of the owner, which go last, also after a panic.
+        struct Handles(NonNull<Link>, u32);
+
+        impl Drop for Handles {
+            fn drop(&mut self) {
                 // SAFETY: the owner has that many, and uses none of them again.
-                unsafe { release(self.0.pointer(), 1 + self.0.credit) };
+                unsafe { release(self.0, self.1) };
             }
         }
 
