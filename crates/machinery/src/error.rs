@@ -133,8 +133,11 @@ pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> Box<str> {
 /// Drops what a panic left behind. It may be anything; its drop is user code and is contained.
 pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
     let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
-    if let Err(again) = dropped {
-        // A payload whose drop panics is left alone, as its second payload may do the same.
+    if let Err(again) = dropped
+        && !again.is::<&'static str>()
+        && !again.is::<String>()
+    {
+        // The payload of a drop that panics may do the same, unless it is just a message.
         std::mem::forget(again);
     }
 }
