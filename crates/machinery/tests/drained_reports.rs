@@ -4,7 +4,7 @@ mod faults;
 
 use std::future::pending;
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use faults::FailsTwice;
@@ -19,13 +19,13 @@ use tokio::time::{sleep, timeout};
 /// Writes down what is reported, and whether somebody who waits for the root would have been let go by then.
 #[derive(Clone, Default)]
 struct Watching {
-    root: Arc<OnceLock<Ctx>>,
+    root: Arc<Mutex<Option<Ctx>>>,
     told: Arc<Mutex<Vec<(String, bool)>>>,
 }
 
 impl Tramp for Watching {
     fn log_exception(&self, report: &Report<'_>) {
-        let root = self.root.get().expect("set at once");
+        let root = self.root.lock().expect("never poisoned").clone().expect("set at once");
         let drained = root.is_done() && root.drained().now_or_never().is_some();
         self.told.lock().expect("never poisoned").push((report.to_string(), drained));
     }
@@ -35,13 +35,15 @@ impl Watching {
     fn root(&self) -> CtxGuard {
         let root =
             Ctx::beginning_with("root", CtxOptions::new().tramp(self.clone())).expect("no deadline is asked for");
-        self.root.set(root.ctx()).expect("set once");
+        *self.root.lock().expect("never poisoned") = Some(root.ctx());
         root
     }
 
     /// Closes the context, after which everything has been told, and in time.
     async fn close(&self, root: CtxGuard, what: &str) {
         root.close().await;
+        // Which has this for its tramp, and would be kept for ever.
+        self.root.lock().expect("never poisoned").take();
         let told = self.told.lock().expect("never poisoned").clone();
         assert_eq!(told, [(what.to_owned(), false)]);
     }
