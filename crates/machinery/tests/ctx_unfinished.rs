@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use machinery::holder::BorrowingTasks;
@@ -69,6 +70,41 @@ async fn a_holder_that_nobody_ends_is_what_a_pending_context_would_wait_for() {
     );
     holder.finish().await;
     assert!(root.unfinished().is_empty());
+}
+
+#[tokio::test]
+async fn a_holder_that_is_stopped_is_not_said_to_go_on_while_user_code_follows_its_last_task() {
+    /// Looks when it is dropped.
+    struct Looks(Ctx, Arc<Mutex<Vec<String>>>);
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            self.1.lock().unwrap().extend(shown(&self.0).pop());
+        }
+    }
+
+    let root = Ctx::beginning("app");
+    let holder = TaskHolder::new(&root);
+    let seen = Arc::default();
+    let in_callback = Looks(root.ctx(), Arc::clone(&seen));
+    let stopped = holder.add("stopped", pending::<()>());
+    stopped.add_done_callback(move |_| drop(in_callback));
+    root.cancel();
+    root.drained().await;
+
+    let root = Ctx::beginning("app");
+    let holder = TaskHolder::new(&root);
+    let result = Looks(root.ctx(), Arc::clone(&seen));
+    let canceller = root.canceller();
+    drop(holder.add("unread", async move {
+        canceller.cancel();
+        Some(result)
+    }));
+    root.drained().await;
+    assert_eq!(
+        *seen.lock().unwrap(),
+        ["    1 task that is over, but for its callbacks and drops", "    a holder of tasks, which is ending"]
+    );
 }
 
 #[tokio::test(start_paused = true)]

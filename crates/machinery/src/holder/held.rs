@@ -22,16 +22,24 @@ impl Shared {
 impl Witness for Shared {
     fn testify(&self) -> (usize, Vec<UnfinishedWork>) {
         let held = self.held();
-        if held.is_empty() {
-            return (
-                1,
-                vec![UnfinishedWork::new("a holder of tasks, which is neither stopped nor finished".to_owned(), None)],
-            );
-        }
+        let (telling, over) = {
+            let core = self.core.lock();
+            (core.telling, core.closed || core.stopped_at.is_some())
+        };
         let tasks = held.into_iter().map(|HeldTask { name, location, age }| {
             UnfinishedWork::new(format!("task `{name}`"), Some(location)).running_for_so_long(age)
         });
-        (1, tasks.collect())
+        let mut work: Vec<_> = tasks.collect();
+        if telling > 0 {
+            let tasks =
+                if telling == 1 { "task that is over, but for its" } else { "tasks that are over, but for their" };
+            work.push(UnfinishedWork::new(format!("{telling} {tasks} callbacks and drops"), None));
+        }
+        if work.is_empty() {
+            let state = if over { "is ending" } else { "is neither stopped nor finished" };
+            work.push(UnfinishedWork::new(format!("a holder of tasks, which {state}"), None));
+        }
+        (1, work)
     }
 }
 
