@@ -241,4 +241,14 @@ fn a_wait_leaves_every_member_also_where_a_foreign_one_panics() {
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(wait)));
     assert_eq!(*dropped.unwrap_err().downcast::<&str>().unwrap(), "a member that panics");
     assert_eq!(probe.kept(), 0, "the wait is still registered with the others");
+
+    // Where a panic is on its way already, a second one would abort the process.
+    let mut wait = wait_for_all((&bad, &good));
+    assert!(probe.poll(&mut wait).is_pending());
+    let first = catch_unwind(AssertUnwindSafe(move || {
+        let _wait = wait;
+        panic!("the first panic")
+    }));
+    assert_eq!(*first.unwrap_err().downcast::<&str>().unwrap(), "the first panic");
+    assert_eq!(probe.kept(), 0);
 }

@@ -161,8 +161,11 @@ impl<M: WaitMembers> Waiting<M> {
                     Ok(()) => {}
                 }
             }
-            if let Some(panic) = panicked {
-                resume_unwind(panic);
+            match panicked {
+                // In a drop that another panic causes, a second one would be the end of the process.
+                Some(panic) if std::thread::panicking() => drop_payload(panic),
+                Some(panic) => resume_unwind(panic),
+                None => {}
             }
         }
     }
