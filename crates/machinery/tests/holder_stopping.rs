@@ -246,3 +246,31 @@ async fn an_error_of_the_body_is_reported_where_the_scope_is_dropped_in_its_last
     assert_eq!(told(), format!("{what}: no route"));
     root.close().await;
 }
+
+/// An error that cannot become one.
+struct Bad;
+
+impl From<Bad> for Box<dyn std::error::Error + Send + Sync> {
+    fn from(_: Bad) -> Self {
+        panic!("a conversion that panics")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_nobody_read_and_that_panics_when_it_is_looked_at_is_reported_as_that() {
+    let reports = Reports::default();
+    let root = reports.root();
+    let scope = TaskHolder::builder(&root).collect_all().scope(async |tasks| {
+        tasks.add_with("slow", |_| tokio::time::sleep(Duration::from_secs(10)));
+        tokio::task::yield_now().await;
+        Err::<(), _>(Bad)
+    });
+    assert!(tokio::time::timeout(Duration::from_secs(1), scope).await.is_err());
+    assert_eq!(
+        reports.count("of its body that nobody read: panicked: a conversion that panics"),
+        1,
+        "{:?}",
+        reports.all()
+    );
+    root.close().await;
+}

@@ -124,7 +124,7 @@ struct Kept<P: Policy<R>, R> {
 impl<P: Policy<R>, R> Drop for Kept<P, R> {
     fn drop(&mut self) {
         let error = match self.returned.take() {
-            Some(Ok(returned)) => P::error_of(returned),
+            Some(Ok(returned)) => contain(|| P::error_of(returned)).unwrap_or_else(Some),
             Some(Err(panic)) => Some(panic_error(panic)),
             None => None,
         };
