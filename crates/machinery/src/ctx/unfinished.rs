@@ -71,7 +71,8 @@ impl Ctx {
     /// the work is: the tasks of holders and those in the background with their lines and ages, the sources of queue managers that run, and
     /// work with a timeout. Generators and tasks that borrow are only counted, beside the name of their context.
     ///
-    /// For diagnosis: work begins and ends meanwhile. The cost is linear in the work there is.
+    /// For diagnosis: work begins and ends meanwhile. The cost is linear in the most work that there has been at once since
+    /// there was none, and each context is locked while what stands directly below it is listed.
     ///
     /// # Examples
     ///
