@@ -321,7 +321,18 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
         if !state.fresh.is_empty() && shared.open.take_in_lane() {
             return state.fresh.pop_front().map(|job| self.opened(shared, job));
         }
-        state.begun.pop_front()
+        state.begun.pop_front().or_else(|| self.unhold(state))
+    }
+
+    /// A source that was held while there was a place for what it has yielded: that place was taken by somebody else, and it is for
+    /// the held one to go on to its end.
+    fn unhold(&self, state: &mut State<T, C>) -> Option<Job<T, C>> {
+        if state.fresh.is_empty() || state.held.len() < self.opened.load(Ordering::Relaxed) {
+            return None;
+        }
+        let job = state.held.give_up();
+        self.note_held(state);
+        job
     }
 
     fn opened(&self, shared: &Shared<T, C>, mut job: Job<T, C>) -> Job<T, C> {
@@ -393,7 +404,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
                 && self.may_hold(shared, &state)
             {
                 last.resume = Some(Resume::Lane(job.link.id));
-                state.held.hold(job.link.id);
+                state.held.hold_for_worker(job.link.id);
                 self.note_held(&state);
             }
             if let Some(job) = job.and_then(|job| state.held.keep(job)) {

@@ -96,3 +96,24 @@ async fn sources_that_are_held_go_on_whatever_the_limits() {
         assert_eq!(all, (0..250).collect::<Vec<_>>());
     }
 }
+
+#[tokio::test]
+async fn a_blocking_iterator_goes_on_where_another_source_takes_the_place_of_what_it_has_yielded() {
+    // Who gets a place that is given back is a matter of who comes first.
+    for round in 0..30 {
+        let root = Ctx::beginning("root");
+        let (feeder, mut results) = queue_manager::<u32>(&root).max_open(2).blocking_threads(1).build();
+        feeder.add_blocking_iter("sources", (0..5_000).map(|number| Feed::blocking_function(move || number)));
+        let all = async {
+            let mut values = 0;
+            while values < 5_000 {
+                values += usize::from(results.next().await.expect("a feeder is left").into_value().is_some());
+                if values == 140 + round {
+                    // It takes one of the two places for good.
+                    feeder.add_stream("live", stream::pending::<u32>());
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), all).await.expect("all of them begin");
+    }
+}
