@@ -19,7 +19,7 @@ const HOP: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
-    /// Where `sleep` keeps time.
+    /// The runtime that polled when `sleep` was made.
     runtime: Option<Id>,
     until: Option<Instant>,
 }
@@ -43,7 +43,7 @@ impl Alarm {
                 }
                 sleep
             }
-            none => match runtime(ctx).and_then(|runtime| make(now, until, runtime)) {
+            none => match begin(now, until, ctx) {
                 Ok((sleep, runtime)) => {
                     self.runtime = Some(runtime);
                     none.insert(sleep)
@@ -86,10 +86,20 @@ fn runtime(ctx: &Ctx) -> Result<Handle, SharedError> {
     Handle::try_current().or_else(known)
 }
 
-fn make(now: Instant, until: Instant, runtime: Handle) -> Result<(Pin<Box<Sleep>>, Id), SharedError> {
+fn begin(now: Instant, until: Instant, ctx: &Ctx) -> Result<(Pin<Box<Sleep>>, Id), SharedError> {
+    let polling = runtime(ctx)?;
+    let sleep = make(now, until, &polling).or_else(|error| match ctx.runtime() {
+        // The one that polls was built without a clock.
+        Ok(known) if known.id() != polling.id() => make(now, until, &known),
+        _ => Err(error),
+    });
+    Ok((sleep?, polling.id()))
+}
+
+fn make(now: Instant, until: Instant, runtime: &Handle) -> Result<Pin<Box<Sleep>>, SharedError> {
     catch_unwind(|| {
         let _inside = runtime.enter();
-        (Box::pin(tokio::time::sleep_until(hop(now, until))), runtime.id())
+        Box::pin(tokio::time::sleep_until(hop(now, until)))
     })
     .map_err(error::panic_error)
 }

@@ -643,6 +643,21 @@ fn a_context_that_knows_a_runtime_keeps_time_on_it_from_outside() {
     assert_eq!(block_on(ticker.count()), 3);
 }
 
+#[test]
+fn a_ticker_polled_on_a_runtime_without_a_clock_keeps_time_on_the_one_that_its_context_knows() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    let without = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let options = CtxOptions::new().runtime(runtime.handle().clone());
+    let root = Ctx::beginning_with("root", options).unwrap();
+    let every = Duration::from_millis(1);
+    let mut ticker = tick(every, &root).min_wait(None).max_iterations(4).start();
+    runtime.block_on(async {
+        ticker.next().await;
+        ticker.next().await;
+    });
+    assert_eq!(without.block_on(ticker.count()), 2);
+}
+
 fn paused() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
 }
