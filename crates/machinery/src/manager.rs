@@ -140,7 +140,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> QueueManagerBuilder<T, C> {
     /// called.
     ///
     /// A source is open from the turn that it is opened in until it has ended. Those above the limit wait unopened; a source that yielded
-    /// one of them is not asked for more until it is open, unless no other source is left that could go on.
+    /// one of them is not asked for more until it is open, unless no other source is left that could go on. A blocking source goes on
+    /// after another blocking one in any case: those wait unopened then.
     pub fn max_open(mut self, limit: usize) -> Self {
         self.max_open = limit.max(1);
         self

@@ -63,8 +63,6 @@ pub(crate) struct Lane<T, C> {
     starved: AtomicBool,
     /// How many sources are held, as `state` has it.
     held: AtomicUsize,
-    /// How many sources have a place, if places are limited.
-    opened: AtomicUsize,
     pulse: Pulse,
     state: Mutex<State<T, C>>,
     out: Mutex<Vec<Batch<T, C>>>,
@@ -142,7 +140,6 @@ impl<T, C> Lane<T, C> {
             wanting: AtomicUsize::new(max),
             starved: AtomicBool::new(false),
             held: AtomicUsize::new(0),
-            opened: AtomicUsize::new(0),
             pulse: Pulse::default(),
             state: Mutex::new(State {
                 fresh: VecDeque::new(),
@@ -309,7 +306,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
         }
         if shared.depth_first {
             if !state.fresh.is_empty() && shared.open.take_in_lane() {
-                return state.fresh.pop_back().map(|job| self.opened(shared, job));
+                return state.fresh.pop_back().map(Self::opened);
             }
             return state.begun.pop_back();
         }
@@ -319,36 +316,14 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
             return state.begun.pop_front();
         }
         if !state.fresh.is_empty() && shared.open.take_in_lane() {
-            return state.fresh.pop_front().map(|job| self.opened(shared, job));
+            return state.fresh.pop_front().map(Self::opened);
         }
-        state.begun.pop_front().or_else(|| self.unhold(state))
+        state.begun.pop_front()
     }
 
-    /// A source that was held while there was a place for what it has yielded: that place was taken by somebody else, and it is for
-    /// the held one to go on to its end.
-    fn unhold(&self, state: &mut State<T, C>) -> Option<Job<T, C>> {
-        if state.fresh.is_empty() || state.held.len() < self.opened.load(Ordering::Relaxed) {
-            return None;
-        }
-        let job = state.held.give_up();
-        self.note_held(state);
-        job
-    }
-
-    fn opened(&self, shared: &Shared<T, C>, mut job: Job<T, C>) -> Job<T, C> {
+    fn opened(mut job: Job<T, C>) -> Job<T, C> {
         job.is_open = true;
-        if !shared.open.is_unlimited() {
-            self.opened.fetch_add(1, Ordering::Relaxed);
-        }
         job
-    }
-
-    /// Gives the place of a source back; says whether the consumer, and the workers, want to hear of it.
-    fn give_back(&self, shared: &Shared<T, C>) -> (bool, bool) {
-        if !shared.open.is_unlimited() {
-            self.opened.fetch_sub(1, Ordering::Relaxed);
-        }
-        shared.open.give_back()
     }
 
     /// Holds the source with this number until it is released as often.
@@ -386,25 +361,21 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
         self.held.load(Ordering::Relaxed) > 0 && self.state.lock().held.holds(job.link.id)
     }
 
-    /// Whether one more source may be held: not the last of those that have a place, unless there is one for what it has yielded.
-    fn may_hold(&self, shared: &Shared<T, C>, state: &State<T, C>) -> bool {
-        shared.open.has_room() || state.held.len() + 1 < self.opened.load(Ordering::Relaxed)
-    }
-
     fn put_back(&self, shared: &Arc<Shared<T, C>>, job: Option<Job<T, C>>, children: &mut Vec<Job<T, C>>) {
         if job.is_none() && children.is_empty() {
             return;
         }
         let called = {
             let mut state = self.state.lock();
-            // Breadth first, what has been yielded begins before many more are asked for.
+            // Breadth first, what has been yielded begins before many more are asked for. Where places are limited, any source may take
+            // the one that it would need, for good: there the yielding one goes on.
             if let (Some(job), Some(last)) = (&job, children.last_mut())
                 && !shared.depth_first
                 && self.is_crowded(&state)
-                && self.may_hold(shared, &state)
+                && shared.open.is_unlimited()
             {
                 last.resume = Some(Resume::Lane(job.link.id));
-                state.held.hold_for_worker(job.link.id);
+                state.held.hold(job.link.id);
                 self.note_held(&state);
             }
             if let Some(job) = job.and_then(|job| state.held.keep(job)) {
@@ -481,7 +452,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
                 let Job { sub, link, context, .. } = job;
                 shared.dispose(link.name.as_ref(), sub);
                 shared.dispose(link.name.as_ref(), context);
-                let (inline_waits, lane_waits) = self.give_back(shared);
+                let (inline_waits, lane_waits) = shared.open.give_back();
                 self.put_back(shared, None, children);
                 if inline_waits {
                     shared.bell.ring();
@@ -663,7 +634,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Worker<T, C> {
                 shared.lane.out.lock().push(batch);
                 shared.lane.pulse.left(&shared, true);
             }
-            if is_open && shared.lane.give_back(&shared).0 {
+            if is_open && shared.open.give_back().0 {
                 shared.bell.ring();
             }
             shared.lane.uncount(&shared);

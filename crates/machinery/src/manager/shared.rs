@@ -240,10 +240,6 @@ impl OpenLimit {
         self.max == usize::MAX
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        self.max == usize::MAX || self.used.load(Ordering::SeqCst) < self.max
-    }
-
     fn try_take(&self) -> bool {
         self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| (used < self.max).then_some(used + 1)).is_ok()
     }

