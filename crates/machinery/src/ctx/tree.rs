@@ -55,17 +55,25 @@ impl Ctx {
     /// ```
     #[must_use]
     pub fn tree(&self) -> Tree {
-        let mut rows = Vec::new();
+        Tree { rows: self.walk(|ctx| (ctx.children(), ())).map(|(depth, ctx, ())| (depth, ctx)).collect() }
+    }
+
+    /// This context and what `look` finds below, each before those below it, with how deep it stands and what else was found
+    /// there. What is below a context with several parents comes once.
+    pub(super) fn walk<R>(&self, look: impl Fn(&Self) -> (Vec<Self>, R)) -> impl Iterator<Item = (usize, Self, R)> {
         let mut next = vec![(0, self.clone())];
-        // Those linked to several. The rows hold them, so that no address is used again.
-        let mut met = HashSet::new();
-        while let Some((depth, ctx)) = next.pop() {
-            if ctx.0.more_parents().is_empty() || met.insert(ctx.0.address()) {
-                next.extend(ctx.children().into_iter().rev().map(|kid| (depth + 1, kid)));
+        // Those linked to several. They are held here, so that no address is used again.
+        let (mut met, mut held) = (HashSet::new(), Vec::new());
+        std::iter::from_fn(move || {
+            let (depth, ctx) = next.pop()?;
+            let (below, found) = look(&ctx);
+            let is_linked = !ctx.0.more_parents().is_empty();
+            if !is_linked || met.insert(ctx.0.address()) {
+                next.extend(below.into_iter().rev().map(|kid| (depth + 1, kid)));
             }
-            rows.push((depth, ctx));
-        }
-        Tree { rows }
+            held.extend(is_linked.then(|| ctx.clone()));
+            Some((depth, ctx, found))
+        })
     }
 }
 

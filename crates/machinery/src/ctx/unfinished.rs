@@ -99,17 +99,11 @@ impl Ctx {
     /// # }
     /// ```
     pub fn unfinished(&self) -> Unfinished {
-        let mut rows = Vec::new();
-        let mut next = vec![(0, self.clone())];
-        let mut met = HashSet::new();
-        while let Some((depth, ctx)) = next.pop() {
+        let rows = self.walk(|ctx| {
             let Testimony { mut below, witnesses, own } = ctx.testimony();
             // One whose work ends as other work begins on it may be listed twice for a moment.
             let mut listed = HashSet::with_capacity(below.len());
             below.retain(|kid| listed.insert(kid.0.address()));
-            if ctx.0.more_parents().is_empty() || met.insert(ctx.0.address()) {
-                next.extend(below.into_iter().rev().map(|kid| (depth + 1, kid)));
-            }
             let mut work = Vec::new();
             let mut named = 0;
             for witness in witnesses.iter().filter_map(Weak::upgrade) {
@@ -117,18 +111,18 @@ impl Ctx {
                 named = count.saturating_add(named);
                 work.extend(more);
             }
-            rows.push(Row { depth, ctx, work, unnamed: own.saturating_sub(named) });
-        }
-        Unfinished { rows }
+            (below, (work, own.saturating_sub(named)))
+        });
+        Unfinished { rows: rows.map(|(depth, ctx, (work, unnamed))| Row { depth, ctx, work, unnamed }).collect() }
     }
 
     fn testimony(&self) -> Testimony {
         let links = self.0.links.lock();
         let Some(watch) = &links.watch else {
-            return Testimony { below: Vec::new(), witnesses: Vec::new(), own: 0 };
+            return Testimony::default();
         };
         let Some(at_work) = &watch.at_work else {
-            return Testimony { below: Vec::new(), witnesses: Vec::new(), own: watch.busy };
+            return Testimony { own: watch.busy, ..Testimony::default() };
         };
         Testimony {
             below: at_work.below.iter().map(|node| Ctx(node.clone())).collect(),
@@ -139,6 +133,7 @@ impl Ctx {
 }
 
 /// What one context knows of its work.
+#[derive(Default)]
 struct Testimony {
     below: Vec<Ctx>,
     witnesses: Vec<Weak<dyn Witness>>,
