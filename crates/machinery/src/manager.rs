@@ -20,6 +20,7 @@ mod feed;
 mod feeder;
 mod going;
 mod lane;
+mod leave;
 mod link;
 mod node;
 mod own;

@@ -4,6 +4,8 @@
 
 #[path = "manager/blocking.rs"]
 mod blocking;
+#[path = "manager/clones.rs"]
+mod clones;
 #[path = "manager/common.rs"]
 mod common;
 #[path = "manager/extension.rs"]
@@ -12,6 +14,8 @@ mod extension;
 mod faults;
 #[path = "manager/held.rs"]
 mod held;
+#[path = "manager/late.rs"]
+mod late;
 #[path = "manager/limits.rs"]
 mod limits;
 #[path = "manager/results.rs"]

@@ -123,6 +123,12 @@ pub(crate) fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, SharedError> {
         .map_err(|payload| Arc::new(SourcePanicked { message: panic_message(payload) }) as SharedError)
 }
 
+/// Clones a context value.
+#[inline]
+pub(crate) fn cloned<C: Clone>(context: &C) -> Result<C, SharedError> {
+    guarded(|| context.clone())
+}
+
 /// An iterator that begins when its first turn comes.
 pub(crate) enum IterBody<I: IntoIterator> {
     Fresh(Option<I>),
@@ -289,16 +295,3 @@ impl fmt::Display for TaskWasCancelled {
 }
 
 impl std::error::Error for TaskWasCancelled {}
-
-/// A source that has failed for good and still owes its iteration stop.
-pub(crate) struct Ended(pub(crate) Option<SharedError>);
-
-impl<T> Body<T> for Ended {
-    fn step(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Step<T>> {
-        Poll::Ready(Step::End(self.get_mut().0.take()))
-    }
-
-    fn taken(self: Pin<&mut Self>) -> Option<Step<T>> {
-        Some(Step::End(self.get_mut().0.take()))
-    }
-}

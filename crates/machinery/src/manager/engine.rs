@@ -6,6 +6,7 @@
 
 #![expect(unsafe_code, reason = "the sources of this engine are reached through the handles that stand in line")]
 
+mod failing;
 mod leaving;
 
 use std::collections::VecDeque;
@@ -17,14 +18,14 @@ use super::QueueManagerResult as Fed;
 use leaving::drop_body;
 pub(crate) use leaving::{leave_entry, leave_source};
 
-use super::body::{BoxBody, Ended, Step, guarded};
-use super::feed::{Given, Place, Sub};
-use super::lane::Batch;
+use super::body::{BoxBody, IterBody, Step, cloned, guarded};
+use super::feed::{Feed, Given, Place, Sub};
+use super::lane::{Batch, Ended};
 use super::link::LinkRef;
 use super::node::{Aside, Owner};
-use super::shared::{Entry, Resume, Shared};
+use super::shared::{CLONE_PANICKED, Entry, Resume, Shared};
 use super::sources::{QueueInput, Sources};
-use super::{own, result, running};
+use super::{leave, own, result, running};
 use crate::SharedError;
 use crate::slab::Slab;
 
@@ -94,10 +95,9 @@ enum From<'a> {
 
 struct Fetched<T, C> {
     link: LinkRef,
-    context: C,
-    items: std::vec::IntoIter<Given<T>>,
+    items: std::vec::IntoIter<(Given<T>, C)>,
     yielded: usize,
-    end: Option<Option<SharedError>>,
+    end: Option<Ended<C>>,
 }
 
 /// What a turn came to.
@@ -222,7 +222,6 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         self.runs.extend(std::iter::repeat_n(BATCH, added));
         self.batches.extend(self.fetched.drain(..).map(|batch| Fetched {
             link: batch.link,
-            context: batch.context,
             items: batch.items.into_iter(),
             yielded: 0,
             end: batch.end,
@@ -305,27 +304,24 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     fn batch_turn(&mut self, shared: &Arc<Shared<T, C>>) -> Turn<T, C> {
         let Some(batch) = self.batches.front_mut() else { return Turn::Nothing };
         let (sources, id) = (Sources::link(&batch.link), batch.link.id);
-        if let Some(given) = batch.items.next() {
+        if let Some((given, context)) = batch.items.next() {
             batch.yielded += 1;
-            let context = if batch.items.len() == 0 && batch.end.is_none() {
-                let Some(batch) = self.batches.pop_front() else { return Turn::Nothing };
+            if batch.items.len() == 0 && batch.end.is_none() {
                 shared.lane.yielded(shared, batch.yielded);
-                batch.context
+                self.batches.pop_front();
             } else {
-                let context = batch.context.clone();
                 if batch.yielded >= 32 {
                     shared.lane.yielded(shared, std::mem::take(&mut batch.yielded));
                 }
                 self.ready.push_back(None);
                 self.runs.push_back(BATCH);
-                context
-            };
+            }
             return self.given(shared, sources, given, context, From::Lane(id)).0;
         }
         let Some(batch) = self.batches.pop_front() else { return Turn::Nothing };
         shared.lane.yielded(shared, batch.yielded);
         match batch.end {
-            Some(exception) => Turn::Yield(Fed::IterationStop { sources, exception, context: batch.context }),
+            Some((exception, context)) => Turn::Yield(Fed::IterationStop { sources, exception, context }),
             None => Turn::Nothing,
         }
     }
@@ -340,7 +336,11 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 Turn::Nothing
             }
             Ok(Poll::Ready(Step::Item(Given::Value(value)))) => {
-                let (sources, context) = (source.sources(), source.context().clone());
+                let context = match cloned(source.context()) {
+                    Ok(context) => context,
+                    Err(panic) => return self.lost(shared, link, Given::Value(value), panic),
+                };
+                let sources = source.sources();
                 source.scheduled = true;
                 self.ready.push_back(Some(link));
                 Turn::Yield(Fed::Success { sources, value, context })
@@ -351,7 +351,11 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 {
                     self.fail(shared, &mut source, error);
                 }
-                let (sources, context) = (source.sources(), source.context().clone());
+                let context = match cloned(source.context()) {
+                    Ok(context) => context,
+                    Err(panic) => return self.lost(shared, link, given, panic),
+                };
+                let sources = source.sources();
                 let (turn, goes_on) = self.given(shared, sources, given, context, From::Source(&link));
                 if goes_on {
                     line_up::<T, C>(&mut self.ready, link);
@@ -360,10 +364,14 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             }
             Ok(Poll::Ready(Step::Only(Given::Source(sub)))) if shared.depth_first && sub.place == Place::Turn => {
                 // It takes the place of the function that yielded it.
-                let (parent, context) = (source.sources(), source.context().clone());
-                let fresh = Self::fresh(shared, *sub, Some(parent), context);
+                let context = match cloned(source.context()) {
+                    Ok(context) => context,
+                    Err(panic) => return self.lost(shared, link, Given::Source(sub), panic),
+                };
+                let fresh = Self::fresh(shared, *sub, Some(source.sources()), context);
                 source.below().push(Below::Fresh(fresh));
-                drop(self.end(shared, link));
+                let (sources, context) = self.end(shared, link);
+                shared.dispose(sources.nearest().name(), context);
                 Turn::Nothing
             }
             Ok(Poll::Ready(Step::Only(given))) => {
@@ -374,24 +382,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 let (sources, context) = self.end(shared, link);
                 Turn::Yield(Fed::IterationStop { sources, exception, context })
             }
-            Err(exception) => {
-                if link.kind == QueueInput::Function {
-                    let (sources, context) = self.end(shared, link);
-                    return Turn::Yield(Fed::Failure { sources, exception, context });
-                }
-                self.fail(shared, &mut source, &exception);
-                let (sources, context) = (source.sources(), source.context().clone());
-                line_up::<T, C>(&mut self.ready, link);
-                Turn::Yield(Fed::Failure { sources, exception, context })
-            }
+            Err(exception) => self.panicked(shared, link, exception),
         }
-    }
-
-    /// Ends a source that has failed for good, which still owes its iteration stop.
-    fn fail(&mut self, shared: &Arc<Shared<T, C>>, source: &mut Owner<T, C>, error: &SharedError) {
-        self.may_hold = true;
-        drop_body(shared, source);
-        source.fail(Arc::clone(error));
     }
 
     /// Passes on what a source gave. The second answer is false if the source `from` has to wait before it goes on.
@@ -428,23 +420,32 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             let exception: SharedError = Arc::new(refused);
             sub.place = Place::Turn;
             let is_iteration = matches!(sub.kind, QueueInput::Iterator | QueueInput::Stream);
-            let Fresh::InTurn(mut source) = Self::fresh(shared, sub, parent, context.clone()) else {
+            let Fresh::InTurn(mut source) = Self::fresh(shared, sub, parent, context) else {
                 return (Turn::Nothing, true);
             };
             drop_body(shared, &mut source);
-            let sources = source.sources();
-            if is_iteration {
-                // It owes an iteration stop like any other.
-                source.fail(Arc::clone(&exception));
-                self.may_hold = true;
-                self.place_inline(shared, Fresh::InTurn(source), From::Nobody);
+            if !is_iteration {
+                let link = source.give();
+                let (sources, context) = source.finish(link);
+                return (Turn::Yield(Fed::Failure { sources, exception, context }), true);
             }
-            return (Turn::Yield(Fed::Failure { sources, exception, context }), true);
+            // It owes an iteration stop like any other.
+            let (sources, context) = (source.sources(), cloned(source.context()));
+            source.fail(Arc::clone(&exception));
+            self.may_hold = true;
+            self.place_inline(shared, Fresh::InTurn(source), From::Nobody);
+            return match context {
+                Ok(context) => (Turn::Yield(Fed::Failure { sources, exception, context }), true),
+                Err(_) => {
+                    shared.report(CLONE_PANICKED, &sources, Some(&exception));
+                    (Turn::Nothing, true)
+                }
+            };
         }
         match sub.place {
             Place::Spawned => {
                 shared.running.count();
-                let started = shared.running.start(shared, sub, parent, context, from.resume());
+                let started = shared.running.start(shared, sub, parent, Some(context), from.resume());
                 match from {
                     From::Source(link) if !started => self.set_aside(link, Aside::Free),
                     From::Lane(id) if !started => shared.lane.hold(id),
@@ -535,12 +536,19 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         };
         self.may_hold = true;
         let link = shared.link(&mut sub, parent);
-        let body: BoxBody<T> = match own::start(shared, &link, &context, sub.body, sub.end_at_first_error) {
-            Ok(body) => body,
-            Err(no_runtime) => Box::pin(Ended(Some(Arc::new(no_runtime)))),
+        let ready = match shared.runtime() {
+            Ok(_) => cloned(&context),
+            Err(no_runtime) => Err(Arc::new(no_runtime) as SharedError),
         };
-        // The task ends it at its first error by itself.
-        Owner::new(link.twin(), &shared.bell, context, body, false)
+        let (body, strict): (BoxBody<T>, _) = match ready {
+            // The task ends it at its first error by itself.
+            Ok(copy) => (own::start(shared, &link, copy, sub.body, sub.end_at_first_error), false),
+            Err(error) => {
+                leave::sub(shared, sub, None, None);
+                (Box::pin(IterBody::Fresh(Some([Feed::<T>(Given::Error(error))]))), true)
+            }
+        };
+        Owner::new(link.twin(), &shared.bell, context, body, strict)
     }
 
     fn open(&mut self, shared: &Arc<Shared<T, C>>, fresh: Fresh<T, C>) -> LinkRef {

@@ -86,9 +86,7 @@ where
     /// ```
     #[must_use]
     pub fn with_context(&self, context: C) -> Self {
-        let mut feeder = self.clone();
-        feeder.context = Some(context);
-        feeder
+        self.of(Some(context))
     }
 
     /// Adds a plain value.
@@ -301,6 +299,7 @@ where
         &self.shared.breaker
     }
 
+    /// Its context value: the user's code, which may panic, and then nothing has been added.
     fn context(&self) -> C {
         self.context.clone().unwrap_or_else(|| (self.shared.empty)())
     }
@@ -369,7 +368,7 @@ where
         }
         let mut sub = wrap(source);
         sub.name = Some(name);
-        self.shared.running.start(&self.shared, sub, None, context, None);
+        self.shared.running.start(&self.shared, sub, None, Some(context), None);
         Added::Taken
     }
 
@@ -394,11 +393,17 @@ impl<S> Added<S> {
     }
 }
 
-impl<T, C: Clone> Clone for QueueFeeder<T, C> {
-    fn clone(&self) -> Self {
-        let context = self.context.clone();
+impl<T, C> QueueFeeder<T, C> {
+    /// One more feeder of the same manager.
+    fn of(&self, context: Option<C>) -> Self {
         self.shared.feeders.fetch_add(1, Ordering::Relaxed);
         Self { shared: Arc::clone(&self.shared), context }
+    }
+}
+
+impl<T, C: Clone> Clone for QueueFeeder<T, C> {
+    fn clone(&self) -> Self {
+        self.of(self.context.clone())
     }
 }
 

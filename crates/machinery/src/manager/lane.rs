@@ -18,6 +18,7 @@
 //!
 //! Lock order: `out`, then a cell. `state` is held alone.
 
+mod batch;
 mod held;
 
 use std::collections::VecDeque;
@@ -26,17 +27,21 @@ use std::task::{Context, Poll, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use super::body::{Step, guarded};
+use super::body::{Step, cloned, guarded};
 use super::feed::{Given, Place, Sub};
+use super::leave;
 use super::link::LinkRef;
 use super::pulse::Pulse;
 use super::running::RuntimeGone;
-use super::shared::{Resume, Shared};
+use super::shared::{CLONE_PANICKED, Resume, Shared};
 use super::sources::{QueueInput, Sources};
+use super::streamer::UNREAD;
 use crate::SharedError;
 use crate::ctx::Busy;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use batch::last_results;
+pub(crate) use batch::{Batch, Ended};
 use held::Held;
 
 /// How many steps a worker takes with one source before it looks for another one.
@@ -121,14 +126,6 @@ struct Job<T, C> {
     is_open: bool,
 }
 
-/// Items of one source, in their order.
-pub(crate) struct Batch<T, C> {
-    pub(crate) link: LinkRef,
-    pub(crate) context: C,
-    pub(crate) items: Vec<Given<T>>,
-    pub(crate) end: Option<Option<SharedError>>,
-}
-
 impl<T, C> Lane<T, C> {
     pub(crate) fn new(max: usize, buffer: usize) -> Self {
         Self {
@@ -193,23 +190,6 @@ impl<T, C> Lane<T, C> {
         }
     }
 
-    /// Drops what nobody will fetch any more.
-    pub(crate) fn discard(&self, shared: &Shared<T, C>) {
-        let mut batches = VecDeque::new();
-        self.fetch(&mut batches);
-        for batch in batches {
-            for given in &batch.items {
-                if let Given::Error(error) = given {
-                    shared.report(super::streamer::UNREAD, &Sources::link(&batch.link), Some(error));
-                }
-            }
-            for given in batch.items {
-                shared.dispose(batch.link.name.as_ref(), given);
-            }
-            shared.dispose(batch.link.name.as_ref(), batch.context);
-        }
-    }
-
     /// Drops the sources that no worker has in its hands.
     pub(crate) fn drop_waiting(&self, shared: &Shared<T, C>) {
         let jobs = {
@@ -230,6 +210,18 @@ impl<T, C> Lane<T, C> {
 }
 
 impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
+    /// Lets go of what nobody will fetch any more.
+    pub(crate) fn discard(&self, shared: &Arc<Shared<T, C>>) {
+        let mut batches = VecDeque::new();
+        self.fetch(&mut batches);
+        for batch in batches {
+            for (given, context) in batch.items {
+                leave::given(shared, &batch.link, given, Some(context), UNREAD);
+            }
+            shared.dispose(batch.link.name.as_ref(), batch.end);
+        }
+    }
+
     /// Takes a source; says whether the one in slot `resume` had better wait for its next turn until the new one has begun.
     pub(crate) fn add(
         &self,
@@ -404,7 +396,6 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
             job.left = RUN;
         }
         let mut cx = Context::from_waker(Waker::noop());
-        let mut spare = Some(job.context.clone());
         while job.left > 0 {
             if shared.ctx.is_done() {
                 self.flush(cell);
@@ -432,69 +423,87 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
                 (Some(Given::Error(error)), None) if job.sub.end_at_first_error => Some(Some(Some(Arc::clone(error)))),
                 (_, end) => end,
             };
-            let given = match given {
-                Some(Given::Source(sub)) if sub.place == Place::Lane => {
-                    self.live.fetch_add(1, Ordering::Relaxed);
-                    children.push(Job::new(shared, *sub, Some(Sources::link(&job.link)), job.context.clone()));
-                    if self.wanting.load(Ordering::Relaxed) > 0 && end.is_none() {
-                        self.put_back(shared, None, children);
+            match (given, end) {
+                (given, Some(stop)) => return self.end(shared, cell, job, given, stop, children),
+                (None, None) => {}
+                (Some(given), None) => match cloned(&job.context) {
+                    Ok(context) => {
+                        self.pass_on(shared, cell, &job.link, Some((given, context)), None, children);
+                        if !children.is_empty() && self.wanting.load(Ordering::Relaxed) > 0 {
+                            self.put_back(shared, None, children);
+                        }
                     }
-                    None
-                }
-                given => given,
-            };
-            let ended = end.is_some();
-            let stop = end.flatten();
-            if given.is_some() || stop.is_some() {
-                self.leave_item(shared, cell, &job, given, stop, &mut spare);
-            }
-            if ended {
-                let Job { sub, link, context, .. } = job;
-                shared.dispose(link.name.as_ref(), sub);
-                shared.dispose(link.name.as_ref(), context);
-                let (inline_waits, lane_waits) = shared.open.give_back();
-                self.put_back(shared, None, children);
-                if inline_waits {
-                    shared.bell.ring();
-                }
-                if lane_waits {
-                    self.kick(shared);
-                }
-                self.uncount(shared);
-                return;
+                    Err(panic) => {
+                        leave::given(shared, &job.link, given, None, CLONE_PANICKED);
+                        let stop = (job.sub.kind != QueueInput::Function).then(|| Some(Arc::clone(&panic)));
+                        return self.end(shared, cell, job, Some(Given::Error(panic)), stop, children);
+                    }
+                },
             }
         }
         self.flush(cell);
         self.put_back(shared, Some(job), children);
     }
 
-    fn leave_item(
+    /// Ends a source with what it gave last, and with its iteration stop, if it has one.
+    fn end(
         &self,
         shared: &Arc<Shared<T, C>>,
         cell: usize,
-        job: &Job<T, C>,
+        job: Job<T, C>,
         given: Option<Given<T>>,
-        end: Option<Option<SharedError>>,
-        spare: &mut Option<C>,
+        stop: Option<Option<SharedError>>,
+        children: &mut Vec<Job<T, C>>,
     ) {
-        if given.is_some() {
+        let Job { sub, link, context, .. } = job;
+        let (item, end) = last_results(shared, &link, given, stop, context);
+        self.pass_on(shared, cell, &link, item, end, children);
+        shared.dispose(link.name.as_ref(), sub);
+        let (inline_waits, lane_waits) = shared.open.give_back();
+        self.put_back(shared, None, children);
+        if inline_waits {
+            shared.bell.ring();
+        }
+        if lane_waits {
+            self.kick(shared);
+        }
+        self.uncount(shared);
+    }
+
+    /// Keeps a source that blocks for a worker, and leaves everything else for the consumer.
+    fn pass_on(
+        &self,
+        shared: &Arc<Shared<T, C>>,
+        cell: usize,
+        link: &LinkRef,
+        item: Option<(Given<T>, C)>,
+        end: Option<Ended<C>>,
+        children: &mut Vec<Job<T, C>>,
+    ) {
+        let item = match item {
+            Some((Given::Source(sub), context)) if sub.place == Place::Lane => {
+                self.live.fetch_add(1, Ordering::Relaxed);
+                children.push(Job::new(shared, *sub, Some(Sources::link(link)), context));
+                None
+            }
+            item => item,
+        };
+        if item.is_none() && end.is_none() {
+            return;
+        }
+        if item.is_some() {
             self.buffered.fetch_add(1, Ordering::AcqRel);
         }
-        let context = spare.take().unwrap_or_else(|| job.context.clone());
-        *spare = {
+        {
             let mut cell = self.cells[cell].lock();
             match cell.last_mut() {
-                Some(batch) if batch.link == job.link => {
-                    batch.items.extend(given);
+                Some(batch) if batch.link == *link => {
+                    batch.items.extend(item);
                     batch.end = end;
-                    Some(context)
                 }
-                _ => {
-                    cell.push(Batch { link: job.link.clone(), context, items: given.into_iter().collect(), end });
-                    None
-                }
+                _ => cell.push(Batch { link: link.clone(), items: item.into_iter().collect(), end }),
             }
-        };
+        }
         self.pulse.left(shared, self.buffered.load(Ordering::Relaxed) >= self.much);
     }
 }
@@ -624,13 +633,16 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Worker<T, C> {
                 shared.lane.resume(&shared, resume);
             }
             let gone: SharedError = Arc::new(RuntimeGone);
-            let end = (sub.kind != QueueInput::Function).then(|| Some(Arc::clone(&gone)));
+            let stop = (sub.kind != QueueInput::Function).then(|| Some(Arc::clone(&gone)));
             shared.dispose(link.name.as_ref(), sub);
             if shared.ctx.is_done() {
                 shared.dispose(link.name.as_ref(), context);
             } else {
-                shared.lane.buffered.fetch_add(1, Ordering::AcqRel);
-                let batch = Batch { link, context, items: vec![Given::Error(gone)], end };
+                let (item, end) = last_results(&shared, &link, Some(Given::Error(gone)), stop, context);
+                if item.is_some() {
+                    shared.lane.buffered.fetch_add(1, Ordering::AcqRel);
+                }
+                let batch = Batch { link, items: item.into_iter().collect(), end };
                 shared.lane.out.lock().push(batch);
                 shared.lane.pulse.left(&shared, true);
             }

@@ -11,27 +11,26 @@ use super::body::{Body, BoxBody, Step, guarded};
 use super::feed::Given;
 use super::link::LinkRef;
 use super::shared::Shared;
-use super::sources::Sources;
-use super::{going, running};
+use super::streamer::UNREAD;
+use super::{going, leave, running};
+use crate::Ctx;
 use crate::ctx::Done;
-use crate::{Ctx, NoRuntime, SharedError};
 
 /// How many items such a stream is ahead.
 const AHEAD: usize = 16;
 
-/// Spawns the task; gives the end that the consumer reads.
+/// Spawns the task, with a context value for what its clean-up may fail with; gives the end that the consumer reads.
 pub(crate) fn start<T, C>(
     shared: &Arc<Shared<T, C>>,
     link: &LinkRef,
-    context: &C,
+    context: C,
     body: BoxBody<T>,
     end_at_first_error: bool,
-) -> Result<BoxBody<T>, NoRuntime>
+) -> BoxBody<T>
 where
     T: Send + 'static,
     C: Clone + Send + 'static,
 {
-    shared.runtime()?;
     let (steps, items) = mpsc::channel(AHEAD + 1);
     shared.running.count();
     let puller = Puller {
@@ -42,40 +41,38 @@ where
         ended: false,
         end_at_first_error,
         link: link.clone(),
-        context: context.clone(),
+        context: Some(context),
     };
     drop(crate::spawn::spawn(&shared.ctx, puller.run()));
-    Ok(Box::pin(Ahead { items, ctx: shared.ctx.clone(), ended: false }))
+    Box::pin(Ahead { items, ctx: shared.ctx.clone(), ended: false })
 }
 
 /// A step on its way to the consumer.
-enum Sent<T, C> {
+enum Sent<T: Send + 'static, C: Clone + Send + 'static> {
     Step(Step<T>),
-    Error(Unread<T, C>),
+    Kept(Kept<T, C>),
 }
 
-/// An error that is reported where nobody fetches it.
-struct Unread<T, C> {
-    error: Option<SharedError>,
+/// An error or a source, which is not just dropped where nobody fetches it.
+struct Kept<T: Send + 'static, C: Clone + Send + 'static> {
+    given: Option<Given<T>>,
     link: LinkRef,
     shared: Arc<Shared<T, C>>,
 }
 
-impl<T, C> Sent<T, C> {
+impl<T: Send + 'static, C: Clone + Send + 'static> Sent<T, C> {
     fn fetched(self) -> Step<T> {
         match self {
             Self::Step(step) => step,
-            Self::Error(mut unread) => {
-                unread.error.take().map_or(Step::End(None), |error| Step::Item(Given::Error(error)))
-            }
+            Self::Kept(mut kept) => kept.given.take().map_or(Step::End(None), Step::Item),
         }
     }
 }
 
-impl<T, C> Drop for Unread<T, C> {
+impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Kept<T, C> {
     fn drop(&mut self) {
-        if let Some(error) = self.error.take() {
-            self.shared.report(super::streamer::UNREAD, &Sources::link(&self.link), Some(&error));
+        if let Some(given) = self.given.take() {
+            leave::given(&self.shared, &self.link, given, None, UNREAD);
         }
     }
 }
@@ -92,14 +89,14 @@ impl<T, C> Drop for Counted<T, C> {
 }
 
 // The order of the fields is the order of their drops: the work is over before it is uncounted.
-struct Puller<T, C> {
+struct Puller<T: Send + 'static, C: Clone + Send + 'static> {
     body: Option<BoxBody<T>>,
     steps: Option<mpsc::Sender<Sent<T, C>>>,
     end: Option<Step<T>>,
     ended: bool,
     end_at_first_error: bool,
     link: LinkRef,
-    context: C,
+    context: Option<C>,
     counted: Counted<T, C>,
 }
 
@@ -130,15 +127,16 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Puller<T, C> {
             }
         }
         if let Some(Ok(Some(closing))) = self.body.as_mut().map(|body| guarded(|| body.as_mut().close())) {
-            running::close(&shared, &self.link, &self.context, closing);
+            running::close(&shared, &self.link, self.context.take(), closing);
         }
         shared.dispose(self.link.name.as_ref(), self.body.take());
+        shared.dispose(self.link.name.as_ref(), self.context.take());
     }
 
     fn sent(&self, step: Step<T>) -> Sent<T, C> {
         match step {
-            Step::Item(Given::Error(error)) => Sent::Error(Unread {
-                error: Some(error),
+            Step::Item(given @ (Given::Error(_) | Given::Source(_))) => Sent::Kept(Kept {
+                given: Some(given),
                 link: self.link.clone(),
                 shared: Arc::clone(&self.counted.shared),
             }),
@@ -194,13 +192,13 @@ async fn until<F: Future>(done: &mut Done, future: F) -> Option<F::Output> {
     .await
 }
 
-struct Ahead<T, C> {
+struct Ahead<T: Send + 'static, C: Clone + Send + 'static> {
     items: mpsc::Receiver<Sent<T, C>>,
     ctx: Ctx,
     ended: bool,
 }
 
-impl<T: Send, C: Send> Body<T> for Ahead<T, C> {
+impl<T: Send + 'static, C: Clone + Send + 'static> Body<T> for Ahead<T, C> {
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step<T>> {
         let this = self.get_mut();
         let step = ready!(this.items.poll_recv(cx)).map(Sent::fetched);
@@ -227,4 +225,4 @@ impl<T: Send, C: Send> Body<T> for Ahead<T, C> {
     }
 }
 
-impl<T, C> Unpin for Ahead<T, C> {}
+impl<T: Send + 'static, C: Clone + Send + 'static> Unpin for Ahead<T, C> {}

@@ -18,8 +18,9 @@ use std::task::{Context, Poll, ready};
 use super::body::{BoxBody, Closing, Step, guarded};
 use super::feed::{Given, Sub};
 use super::going::Counted;
+use super::leave;
 use super::link::LinkRef;
-use super::shared::{Resume, Shared};
+use super::shared::{LATE, Resume, Shared};
 use super::sources::{QueueInput, Sources};
 use crate::ctx::Done;
 use crate::sync::Mutex;
@@ -94,20 +95,20 @@ impl<T, C> Running<T, C> {
 impl<T: Send + 'static, C: Clone + Send + 'static> Running<T, C> {
     /// Starts a future that has been counted already, or queues it; says whether it was started.
     ///
-    /// `resume` goes on once a queued one is started.
+    /// `resume` goes on once a queued one is started. Without a context value it has no result.
     pub(crate) fn start(
         &self,
         shared: &Arc<Shared<T, C>>,
         mut sub: Sub<T>,
         parent: Option<Sources>,
-        context: C,
+        context: Option<C>,
         resume: Option<Resume>,
     ) -> bool {
         let is_task = sub.kind == QueueInput::Task;
         let run = Run {
             link: shared.link(&mut sub, parent),
             body: Some(sub.body),
-            context: Some(context),
+            context,
             shared: Arc::clone(shared),
             done: None,
             busy: None,
@@ -160,15 +161,24 @@ fn spawn<T: Send + 'static, C: Clone + Send + 'static>(mut run: Run<T, C>) {
 }
 
 impl<T, C> Run<T, C> {
-    fn deliver(&mut self, given: Given<T>) {
+    fn deliver_gone(&mut self) {
         if let Some(context) = self.context.take() {
-            self.shared.arrive(&self.link, given, context);
+            self.shared.arrive_failed(&self.link, Arc::new(RuntimeGone), context);
         }
     }
 
     fn drop_body(&mut self) {
         if let Some(body) = self.body.take() {
             self.shared.dispose(self.link.name.as_ref(), body);
+        }
+    }
+}
+
+impl<T: Send + 'static, C: Clone + Send + 'static> Run<T, C> {
+    fn deliver(&mut self, given: Given<T>) {
+        match self.context.take() {
+            Some(context) => leave::arrive(&self.shared, &self.link, given, context),
+            None => leave::given(&self.shared, &self.link, given, None, LATE),
         }
     }
 }
@@ -233,8 +243,9 @@ impl<T, C> Drop for Run<T, C> {
         }
         self.drop_body();
         if !self.shared.ctx.is_done() {
-            self.deliver(Given::Error(Arc::new(RuntimeGone)));
+            self.deliver_gone();
         }
+        self.shared.dispose(self.link.name.as_ref(), self.context.take());
         self.busy = None;
         // Starting the next one here would recurse once for each: on a runtime that is gone none of them can run.
         let waiting = {
@@ -244,7 +255,7 @@ impl<T, C> Drop for Run<T, C> {
         };
         for mut one in waiting {
             one.run.drop_body();
-            one.run.deliver(Given::Error(Arc::new(RuntimeGone)));
+            one.run.deliver_gone();
             if let Some(resume) = one.resume {
                 self.shared.bell.resume(resume);
             }
@@ -254,8 +265,8 @@ impl<T, C> Drop for Run<T, C> {
     }
 }
 
-/// Runs the clean-up of a source in a task that is counted.
-pub(crate) fn close<T, C>(shared: &Arc<Shared<T, C>>, link: &LinkRef, context: &C, closing: Closing)
+/// Runs the clean-up of a source in a task that is counted. Its error is reported if there is no context value for a result.
+pub(crate) fn close<T, C>(shared: &Arc<Shared<T, C>>, link: &LinkRef, context: Option<C>, closing: Closing)
 where
     T: Send + 'static,
     C: Clone + Send + 'static,
@@ -264,7 +275,7 @@ where
     let closer = Closer {
         closing: Some(closing),
         link: link.clone(),
-        context: Some(context.clone()),
+        context,
         shared: Arc::clone(shared),
         busy: Some(shared.going.count(&shared.ctx, link)),
     };
@@ -292,8 +303,11 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Future for Closer<T, C> {
             Ok(ended) => ready!(ended),
             Err(panic) => Err(panic),
         };
-        if let (Err(error), Some(context)) = (ended, this.context.take()) {
-            this.shared.arrive(&this.link, Given::Error(error), context);
+        if let Err(error) = ended {
+            match this.context.take() {
+                Some(context) => this.shared.arrive_failed(&this.link, error, context),
+                None => this.shared.report(LATE, &Sources::link(&this.link), Some(&error)),
+            }
         }
         Poll::Ready(())
     }
@@ -302,6 +316,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Future for Closer<T, C> {
 impl<T, C> Drop for Closer<T, C> {
     fn drop(&mut self) {
         self.shared.dispose(self.link.name.as_ref(), self.closing.take());
+        self.shared.dispose(self.link.name.as_ref(), self.context.take());
         self.busy = None;
         self.shared.running.uncount(&self.shared);
     }

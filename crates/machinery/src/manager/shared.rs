@@ -33,6 +33,10 @@ use crate::{Ctx, Event, Name, NoRuntime, Report, SharedError};
 
 /// What is reported of a source, or of what it has yielded, whose drop panics.
 pub(crate) const DROP_PANICKED: &str = "source panicked when it was dropped";
+/// What is reported of a source that fails when nobody reads results any more.
+pub(crate) const LATE: &str = "source failed after its stream had ended";
+/// What is reported where a result is lost since there is no context value for it.
+pub(crate) const CLONE_PANICKED: &str = "context value of a source panicked when it was cloned";
 
 pub(crate) struct Shared<T, C> {
     pub(crate) ctx: Ctx,
@@ -138,15 +142,12 @@ impl<T, C> Shared<T, C> {
         Ok(())
     }
 
-    /// Puts in what a future or a task ended with; an error that nobody will read is reported.
-    pub(crate) fn arrive(&self, link: &LinkRef, given: Given<T>, context: C) {
-        let entry = Entry::Arrived { link: link.clone(), given, context };
-        if let Err(Entry::Arrived { given, context, .. }) = self.put(entry) {
-            if let Given::Error(error) = &given {
-                self.report("source failed after its stream had ended", &Sources::link(link), Some(error));
-            }
-            self.dispose(link.name.as_ref(), given);
-            self.dispose(link.name.as_ref(), context);
+    /// Puts in the error that a future or a task ended with, which is reported if nobody will read it.
+    pub(crate) fn arrive_failed(&self, link: &LinkRef, error: SharedError, context: C) {
+        let entry = Entry::Arrived { link: link.clone(), given: Given::Error(Arc::clone(&error)), context };
+        if let Err(refused) = self.put(entry) {
+            self.report(LATE, &Sources::link(link), Some(&error));
+            self.dispose(link.name.as_ref(), refused);
         }
     }
 

@@ -11,9 +11,7 @@ use tokio::task::coop;
 
 use super::QueueManagerResult;
 use super::engine::{Engine, Turn, leave_entry, leave_source};
-use super::feed::Given;
-use super::shared::{Entry, Shared};
-use super::sources::Sources;
+use super::shared::Shared;
 use crate::ctx::Done;
 use crate::event::EventWait;
 use crate::{Ctx, CtxGuard, Event, SharedError};
@@ -315,10 +313,6 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
             (std::mem::take(&mut inbox.entries), std::mem::take(&mut inbox.values), std::mem::take(&mut inbox.fresh))
         };
         for entry in late {
-            if let Entry::Arrived { link, given: Given::Error(error), .. } = &entry {
-                let sources = Sources::link(link);
-                self.shared.report(UNREAD, &sources, Some(error));
-            }
             leave_entry(&self.shared, entry);
         }
         for (value, context) in values {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::shared::DROP_PANICKED;
+use super::super::streamer::UNREAD;
 use super::*;
 
 impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
@@ -35,18 +36,18 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             }
         }
         for mut batch in std::mem::take(&mut self.batches) {
-            for given in batch.items.by_ref() {
+            for (given, context) in batch.items.by_ref() {
                 batch.yielded += 1;
-                match result::of(&batch.link, given, batch.context.clone()) {
+                match result::of(&batch.link, given, context) {
                     Ok(fed) => self.queued.push_back(fed),
                     Err((sub, context)) => {
                         kept.push_back(Entry::Arrived { link: batch.link.clone(), given: Given::Source(sub), context })
                     }
                 }
             }
-            if let Some(exception) = batch.end {
+            if let Some((exception, context)) = batch.end {
                 let sources = Sources::link(&batch.link);
-                self.queued.push_back(Fed::IterationStop { sources, exception, context: batch.context });
+                self.queued.push_back(Fed::IterationStop { sources, exception, context });
             }
             shared.lane.yielded(shared, batch.yielded);
         }
@@ -57,21 +58,16 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             }
             self.may_hold = !self.slots.is_empty();
         }
-        for source in &mut self.leaving {
-            if take_from(source, &mut self.queued, &mut kept) {
-                drop_body(shared, source);
+        for mut source in std::mem::take(&mut self.leaving) {
+            if let Some(end) = take_from(shared, &mut source, &mut self.queued, &mut kept) {
+                self.queued.push_back(ended(shared, source, end));
+            } else {
+                self.leaving.push(source);
             }
         }
         if drop_sources {
             for entry in kept.drain(..) {
-                match entry {
-                    // It runs already: it is stopped and waited for like those that had their turn.
-                    Entry::Arrived { link, given: Given::Source(sub), context } if sub.kind == QueueInput::Task => {
-                        shared.running.count();
-                        shared.running.start(shared, *sub, Some(Sources::link(&link)), context, None);
-                    }
-                    entry => leave_entry(shared, entry),
-                }
+                leave_entry(shared, entry);
             }
             for source in self.fresh.drain(..) {
                 leave_source(shared, source);
@@ -93,10 +89,10 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             let mut at = 0;
             while let Some(below) = source.below().get_mut(at) {
                 if let Below::Begun(begun) = below
-                    && take_from(begun, &mut self.queued, kept)
+                    && let Some(end) = take_from(shared, begun, &mut self.queued, kept)
                 {
                     if let Below::Begun(begun) = source.below().remove(at) {
-                        leave_source(shared, begun);
+                        self.queued.push_back(ended(shared, begun, end));
                     }
                     freed += 1;
                 } else {
@@ -104,9 +100,10 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
                 }
             }
         }
-        if take_from(source, &mut self.queued, kept) {
+        if let Some(exception) = take_from(shared, source, &mut self.queued, kept) {
             let link = source.give();
-            self.end(shared, link);
+            let (sources, context) = self.end(shared, link);
+            self.queued.push_back(Fed::IterationStop { sources, exception, context });
         }
         for _ in 0..freed {
             self.gave_back(shared);
@@ -154,26 +151,55 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
     }
 }
 
-/// Moves what a source has taken and not given on to `queued`; says whether it has ended.
-fn take_from<T, C: Clone>(
+/// Moves what a source has taken and not given on to `queued`; says what it has ended with, if it has.
+fn take_from<T, C>(
+    shared: &Arc<Shared<T, C>>,
     source: &mut Owner<T, C>,
     queued: &mut VecDeque<Fed<T, C>>,
     kept: &mut VecDeque<Entry<T, C>>,
-) -> bool {
+) -> Option<Option<SharedError>>
+where
+    T: Send + 'static,
+    C: Clone + Send + 'static,
+{
     loop {
-        let Ok(Some(step)) = guarded(|| source.taken()) else { return false };
-        let (link, context) = (source.give(), source.context().clone());
-        match step {
-            Step::Item(given) | Step::Only(given) => match result::of(&link, given, context) {
+        let given = match guarded(|| source.taken()) {
+            Ok(Some(Step::Item(given) | Step::Only(given))) => given,
+            Ok(Some(Step::End(exception))) => return Some(exception),
+            Ok(None) | Err(_) => return None,
+        };
+        let link = source.give();
+        match cloned(source.context()) {
+            Ok(context) => match result::of(&link, given, context) {
                 Ok(fed) => queued.push_back(fed),
                 Err((sub, context)) => kept.push_back(Entry::Arrived { link, given: Given::Source(sub), context }),
             },
-            Step::End(exception) => {
-                queued.push_back(Fed::IterationStop { sources: Sources::of(link), exception, context });
-                return true;
+            Err(exception) => {
+                leave::given(shared, &link, given, None, CLONE_PANICKED);
+                drop_body(shared, source);
+                match cloned(source.context()) {
+                    Ok(context) => {
+                        let (sources, exception) = (Sources::of(link), Arc::clone(&exception));
+                        queued.push_back(Fed::Failure { sources, exception, context });
+                    }
+                    Err(_) => shared.report(CLONE_PANICKED, &Sources::of(link), Some(&exception)),
+                }
+                return Some(Some(exception));
             }
         }
     }
+}
+
+/// Makes a source that has ended its iteration stop.
+fn ended<T, C>(shared: &Arc<Shared<T, C>>, mut source: Owner<T, C>, exception: Option<SharedError>) -> Fed<T, C>
+where
+    T: Send + 'static,
+    C: Clone + Send + 'static,
+{
+    drop_body(shared, &mut source);
+    let link = source.give();
+    let (sources, context) = source.finish(link);
+    Fed::IterationStop { sources, exception, context }
 }
 
 /// Lets go of something that has not had its turn: a source in it may have begun before it came here.
@@ -183,14 +209,8 @@ where
     C: Clone + Send + 'static,
 {
     match entry {
-        Entry::Elsewhere { sub, context } => leave_sub(shared, *sub, None, context),
-        Entry::Arrived { link, given: Given::Source(sub), context } => {
-            leave_sub(shared, *sub, Some(Sources::of(link)), context);
-        }
-        Entry::Arrived { link, given, context } => {
-            shared.dispose(link.name.as_ref(), given);
-            shared.dispose(link.name.as_ref(), context);
-        }
+        Entry::Elsewhere { sub, context } => leave::sub(shared, *sub, None, Some(context)),
+        Entry::Arrived { link, given, context } => leave::given(shared, &link, given, Some(context), UNREAD),
         Entry::Values { .. } | Entry::Sources { .. } => {}
     }
 }
@@ -214,22 +234,8 @@ where
 {
     match fresh {
         Fresh::InTurn(source) => leave_source(shared, source),
-        Fresh::InOwnTask { sub, parent, context } => leave_sub(shared, sub, parent, context),
+        Fresh::InOwnTask { sub, parent, context } => leave::sub(shared, sub, parent, Some(context)),
     }
-}
-
-fn leave_sub<T, C>(shared: &Arc<Shared<T, C>>, mut sub: Sub<T>, parent: Option<Sources>, context: C)
-where
-    T: Send + 'static,
-    C: Clone + Send + 'static,
-{
-    let closing = guarded(|| sub.body.as_mut().close());
-    let link = shared.link(&mut sub, parent);
-    if let Ok(Some(closing)) = closing {
-        running::close(shared, &link, &context, closing);
-    }
-    shared.dispose(link.name.as_ref(), sub.body);
-    shared.dispose(link.name.as_ref(), context);
 }
 
 /// Drops a source; what it still has to do is done in a task.
@@ -239,7 +245,7 @@ where
     C: Clone + Send + 'static,
 {
     if let Ok(Some(closing)) = guarded(|| source.close()) {
-        running::close(shared, &source.give(), source.context(), closing);
+        running::close(shared, &source.give(), cloned(source.context()).ok(), closing);
     }
     if let Err(panic) = guarded(|| source.drop_body()) {
         shared.report(DROP_PANICKED, &source.sources(), Some(&panic));
