@@ -13,9 +13,12 @@ use crate::SharedError;
 pub(crate) struct Batch<T, C> {
     pub(crate) link: LinkRef,
     /// Each has its context value already: where one cannot be cloned the worker can still end the source.
-    pub(crate) items: Vec<(Given<T>, C)>,
+    pub(crate) items: Vec<Item<T, C>>,
     pub(crate) end: Option<Ended<C>>,
 }
+
+/// What a source gave, and the context value of that.
+pub(crate) type Item<T, C> = (Given<T>, C);
 
 /// What an iterator has ended with, and its context value.
 pub(crate) type Ended<C> = (Option<SharedError>, C);
@@ -27,7 +30,7 @@ pub(super) fn last_results<T, C>(
     given: Option<Given<T>>,
     stop: Option<Option<SharedError>>,
     context: C,
-) -> (Option<(Given<T>, C)>, Option<Ended<C>>)
+) -> (Option<Item<T, C>>, Option<Ended<C>>)
 where
     T: Send + 'static,
     C: Clone + Send + 'static,
