@@ -20,38 +20,34 @@
 
 mod batch;
 mod held;
+mod worker;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread::Thread;
-use std::time::Duration;
 
 use super::body::{Step, cloned, guarded};
 use super::feed::{Given, Place, Sub};
 use super::leave;
 use super::link::LinkRef;
 use super::pulse::Pulse;
-use super::running::RuntimeGone;
 use super::shared::{CLONE_PANICKED, Resume, Shared};
 use super::sources::{QueueInput, Sources};
 use super::streamer::UNREAD;
 use crate::SharedError;
-use crate::ctx::Busy;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use batch::last_results;
 pub(crate) use batch::{Batch, Ended};
 use held::Held;
+use worker::Called;
 
 /// How many steps a worker takes with one source before it looks for another one.
 const RUN: usize = 128;
 
 /// How many steps are taken between two looks at whether the source is held.
 const HELD_AFTER: usize = 16;
-
-/// For how long a worker that has nothing to do waits for more before it leaves.
-const LINGER: Duration = Duration::from_millis(1);
 
 /// How many items are worth a call to the consumer, at most.
 const MUCH: usize = 256;
@@ -511,145 +507,5 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
 impl<T, C> Job<T, C> {
     fn new(shared: &Shared<T, C>, mut sub: Sub<T>, parent: Option<Sources>, context: C) -> Self {
         Self { link: shared.link(&mut sub, parent), sub, context, resume: None, left: RUN, is_open: false }
-    }
-}
-
-/// Somebody who was called to work.
-#[must_use]
-enum Called {
-    Nobody,
-    Parked(Thread),
-    Absent(usize),
-}
-
-impl Called {
-    fn go<T: Send + 'static, C: Clone + Send + 'static>(self, shared: &Arc<Shared<T, C>>) {
-        match self {
-            Self::Nobody => {}
-            Self::Parked(thread) => thread.unpark(),
-            Self::Absent(cell) => {
-                let worker = Worker { busy: Some(shared.ctx.busy()), shared: Arc::clone(shared), cell, began: false };
-                // Without a runtime, or on one that is gone, the worker is dropped, and its drop says so.
-                if let Ok(handle) = shared.runtime() {
-                    drop(handle.spawn_blocking(move || worker.work()));
-                }
-            }
-        }
-    }
-}
-
-struct Worker<T: Send + 'static, C: Clone + Send + 'static> {
-    shared: Arc<Shared<T, C>>,
-    cell: usize,
-    busy: Option<Busy>,
-    began: bool,
-}
-
-impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
-    fn work(mut self) {
-        self.began = true;
-        let shared = Arc::clone(&self.shared);
-        let lane = &shared.lane;
-        let mut children = Vec::new();
-        let mut lingered = false;
-        loop {
-            if shared.ctx.is_done() {
-                // Whoever brings something once the context is done takes it away again, as the consumer may have looked before.
-                for job in children.drain(..) {
-                    lane.drop_job(&shared, job);
-                }
-                lane.drop_waiting(&shared);
-            }
-            let job = {
-                let mut state = lane.state.lock();
-                match lane.pick(&shared, &mut state) {
-                    Some(job) => Some(job),
-                    None if !lingered && state.workers > 1 && !shared.ctx.is_done() => {
-                        state.parked.push(std::thread::current());
-                        lane.note_wanting(&state);
-                        None
-                    }
-                    None => {
-                        self.left(&mut state);
-                        break;
-                    }
-                }
-            };
-            if let Some(job) = job {
-                lingered = false;
-                let going = shared.going.list(&job.link);
-                lane.run(&shared, self.cell, job, &mut children);
-                drop(going);
-            } else {
-                lane.pulse.call(&shared.bell);
-                std::thread::park_timeout(LINGER);
-                let me = std::thread::current().id();
-                let mut state = lane.state.lock();
-                state.parked.retain(|thread| thread.id() != me);
-                lane.note_wanting(&state);
-                drop(state);
-                lingered = true;
-            }
-        }
-        lane.pulse.call(&shared.bell);
-        drop(self);
-        if shared.inbox.lock().closed {
-            lane.discard(&shared);
-        }
-        // What was starved before this worker had left is not missed: the consumer may have come to half the buffer meanwhile.
-        if lane.starved.load(Ordering::SeqCst)
-            && lane.buffered.load(Ordering::Acquire) <= lane.buffer / 2
-            && !shared.breaker.is_set()
-        {
-            lane.kick(&shared);
-        }
-    }
-}
-
-impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
-    fn left(&mut self, state: &mut State<T, C>) {
-        state.workers -= 1;
-        state.free_cells.push(self.cell);
-        self.shared.lane.note_wanting(state);
-    }
-}
-
-impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Worker<T, C> {
-    fn drop(&mut self) {
-        self.busy = None;
-        if self.began {
-            return;
-        }
-        // The runtime is gone: so are the sources.
-        let shared = Arc::clone(&self.shared);
-        let jobs = {
-            let mut state = shared.lane.state.lock();
-            self.left(&mut state);
-            state.take_all()
-        };
-        for job in jobs {
-            let Job { sub, link, context, resume, is_open, .. } = job;
-            if let Some(resume) = resume {
-                shared.lane.resume(&shared, resume);
-            }
-            let gone: SharedError = Arc::new(RuntimeGone);
-            let stop = (sub.kind != QueueInput::Function).then(|| Some(Arc::clone(&gone)));
-            shared.dispose(link.name.as_ref(), sub);
-            if shared.ctx.is_done() {
-                shared.dispose(link.name.as_ref(), context);
-            } else {
-                let (item, end) = last_results(&shared, &link, Some(Given::Error(gone)), stop, context);
-                if item.is_some() {
-                    shared.lane.buffered.fetch_add(1, Ordering::AcqRel);
-                }
-                let batch = Batch { link, items: item.into_iter().collect(), end };
-                shared.lane.out.lock().push(batch);
-                shared.lane.pulse.left(&shared, true);
-            }
-            if is_open && shared.open.give_back().0 {
-                shared.bell.ring();
-            }
-            shared.lane.uncount(&shared);
-        }
     }
 }
