@@ -113,7 +113,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> QueueManagerBuilder<T, C> {
         self
     }
 
-    /// Says what context value a source has that is given none; without it the context value is `()`.
+    /// Says what context value a source has that is given none; without it the context value is `()`. A panic of `make` is passed on to
+    /// whoever adds the source.
     pub fn make_empty_context<D>(self, make: impl Fn() -> D + Send + Sync + 'static) -> QueueManagerBuilder<T, D> {
         QueueManagerBuilder {
             ctx: self.ctx,

@@ -25,6 +25,10 @@ use crate::{Ctx, Event, Name, NoRuntime, SharedError};
 /// Sources are refused once the context of the manager is complete, and values once the stream of results has ended: the refusal is reported
 /// through the context's `Tramp`, and [`Added`] gives the source back.
 ///
+/// # Panics
+///
+/// Adding passes on a panic of the context value's `clone`, or of the function that makes an empty one. Nothing has been added then.
+///
 /// # Drop
 ///
 /// Dropping the last feeder is the same as [`set_as_finished_if_out_of_sources`](Self::set_as_finished_if_out_of_sources).
@@ -68,7 +72,9 @@ where
 
     /// A feeder of the same manager whose sources carry `context`.
     ///
-    /// Every result of such a source, and of every source that it yields, has the value.
+    /// Every result of such a source, and of every source that it yields, has the value: a clone, but for the last one. A source whose
+    /// value panics when it is cloned is ended with that panic, and what it had just given is let go of: an error is reported, a task
+    /// stopped, a generator closed.
     ///
     /// # Examples
     ///
