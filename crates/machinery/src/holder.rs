@@ -26,8 +26,11 @@
 mod age;
 mod borrowing;
 mod builder;
+mod core;
+mod entry;
 mod failures;
 mod held;
+pub(crate) mod order;
 mod rack;
 mod refused;
 mod scope;
@@ -54,7 +57,7 @@ pub use tasks::Tasks;
 
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::{Ctx, CtxGuard, Report};
-use shared::Abort;
+use core::Abort;
 
 /// A holder of tasks as a value, to be ended with [`finish`](Self::finish).
 ///

@@ -25,7 +25,8 @@ pub use work::Adopt;
 
 use crate::contain::contain;
 use crate::ctx::{CallbackId, Removal};
-use crate::holder::shared::{Order, Shared};
+use crate::holder::order::Order;
+use crate::holder::shared::Shared;
 use crate::{Ctx, Name, Report};
 
 /// A named task that has been spawned: it can be awaited, cancelled, asked and watched.

@@ -4,7 +4,7 @@
 //! nothing is moved when it grows. What only few tasks need stands beside, and is there for those pieces only in which
 //! one of them does.
 
-use super::shared::{Entry, More};
+use super::entry::{Entry, More};
 
 /// How many tasks a piece has room for, as a power of two.
 const BITS: u32 = 10;
@@ -162,7 +162,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::holder::shared::tests::entry;
+    use crate::holder::entry::tests::entry;
 
     #[test]
     fn a_place_is_half_a_cache_line() {

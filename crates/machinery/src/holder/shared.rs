@@ -15,7 +15,6 @@
 //!
 //! Lock order: this lock is innermost, nothing else is locked under it.
 
-use std::any::Any;
 use std::panic::Location;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
@@ -25,11 +24,12 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::age::{stamp, unstamp};
-use super::rack::Rack;
+use super::core::{Abort, Core};
+use super::entry::{Callback, Entry, MORE, SETTLED, SILENT, Settled, TOLD, UNREAD};
+use super::order::{Order, TO_ALL, TO_SOME};
 use super::refused::Reason;
 use crate::contain::{contain, wake_all};
-use crate::ctx::wakers::WakerSet;
-use crate::ctx::{Busy, CallbackId, Canceller};
+use crate::ctx::Canceller;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::task::TaskError;
@@ -43,38 +43,6 @@ pub(crate) enum OnFailure {
     Report,
     Collect,
     StopAll,
-}
-
-/// What a task has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Order {
-    Run,
-    /// Clean up and end.
-    Stop,
-    /// End where it stands.
-    Abort,
-}
-
-/// The bits of `orders`: the order to all, and whether some task has one of its own.
-const TO_ALL: u8 = 0b11;
-const TO_SOME: u8 = 0b100;
-
-impl Order {
-    fn of(bits: u8) -> Self {
-        match bits & TO_ALL {
-            0 => Self::Run,
-            1 => Self::Stop,
-            _ => Self::Abort,
-        }
-    }
-
-    fn bits(self) -> u8 {
-        match self {
-            Self::Run => 0,
-            Self::Stop => 1,
-            Self::Abort => 3,
-        }
-    }
 }
 
 pub(crate) struct Shared {
@@ -91,185 +59,6 @@ pub(crate) struct Shared {
     pub(super) core: Mutex<Core>,
 }
 
-pub(super) struct Core {
-    pub(super) tasks: Rack,
-    pub(super) running: usize,
-    /// How many of the running are settled and tell so.
-    pub(super) telling: usize,
-    /// How many of the running have an order of their own.
-    singled: usize,
-    pub(super) closed: bool,
-    pub(super) stopped_at: Option<Instant>,
-    /// Why everything was told to end where it stands.
-    pub(super) abort: Option<Abort>,
-    busy: Option<Busy>,
-    /// The callback by which the context stops everything.
-    followed: Option<CallbackId>,
-    pub(super) waiter: Option<Waker>,
-    /// Collected, until the end of the holder takes them.
-    pub(super) failures: Vec<TaskError>,
-    /// Nobody takes failures any more.
-    pub(super) abandoned: bool,
-    /// How many tasks the stop has cut.
-    pub(super) cut: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Abort {
-    Grace,
-    HolderDropped,
-}
-
-/// What every task has. A task that ends at its first poll touches nothing else, so this is half a cache line.
-pub(super) struct Entry {
-    pub(super) name: Name,
-    pub(super) location: &'static Location<'static>,
-    /// When it was first pending, as [`stamp`] writes it; zero before.
-    since: u32,
-    handles: u16,
-    order: Order,
-    flags: u8,
-}
-
-/// Bits of `Entry::flags`.
-const SETTLED: u8 = 1;
-/// Its error waits for whoever awaits it.
-const SILENT: u8 = 2;
-/// Its error has not been read.
-const UNREAD: u8 = 4;
-/// There is something in `more`.
-const MORE: u8 = 8;
-/// Its failure is reported or collected where it came from.
-const TOLD: u8 = 16;
-
-/// What a task has that was pending, has a context of its own, or is looked at.
-#[derive(Default)]
-pub(super) struct More {
-    /// Of the Tokio task, once it has been pending.
-    waker: Option<Waker>,
-    guard: Option<Canceller>,
-    extra: Option<Box<Extra>>,
-}
-
-/// What only a task has that somebody looks at.
-#[derive(Default)]
-pub(super) struct Extra {
-    pub(super) settled: Settled,
-    /// Of whoever awaits the handle.
-    pub(super) awaiting: Option<Waker>,
-    pub(super) wakers: WakerSet,
-    pub(super) callbacks: std::collections::VecDeque<(u64, Callback)>,
-    pub(super) registry: u64,
-    pub(super) next_id: u64,
-    pub(super) callback_running: Option<u64>,
-}
-
-/// Is given the place of the task that is done; the typed handle is made of it.
-pub(crate) type Callback = Box<dyn FnOnce(&Arc<Shared>, u32) + Send>;
-
-#[derive(Default)]
-pub(super) enum Settled {
-    #[default]
-    Not,
-    Value(Box<dyn Any + Send>),
-    Error(TaskError),
-    Taken,
-    /// The value is being cloned by this thread.
-    Lent(std::thread::ThreadId),
-}
-
-/// What is to be done once the lock is open.
-#[must_use]
-#[derive(Default)]
-struct After {
-    waiter: Option<Waker>,
-    over: Option<(Busy, Option<CallbackId>)>,
-}
-
-impl After {
-    fn run(self, ctx: &Ctx) {
-        if let Some(waiter) = self.waiter {
-            wake_all([waiter]);
-        }
-        if let Some((busy, followed)) = self.over {
-            if let Some(id) = followed {
-                ctx.remove_done_callback(id);
-            }
-            drop(busy);
-        }
-    }
-}
-
-impl Core {
-    fn after(&mut self) -> After {
-        if self.running > 0 {
-            return After::default();
-        }
-        let over = self.closed || self.stopped_at.is_some();
-        let over = if over { self.busy.take().map(|busy| (busy, self.followed.take())) } else { None };
-        After { waiter: self.waiter.take(), over }
-    }
-
-    /// The entry of a task that runs or has a handle, which is what keeps it there.
-    pub(super) fn entry(&mut self, key: u32) -> &mut Entry {
-        self.tasks.get_mut(key).expect("an entry lives as long as its task and its handles")
-    }
-
-    /// What else there is of it, if there is anything.
-    fn more(&mut self, key: u32) -> Option<&mut More> {
-        if self.entry(key).is(MORE) { self.tasks.more(key) } else { None }
-    }
-
-    fn make_more(&mut self, key: u32) -> &mut More {
-        self.entry(key).flags |= MORE;
-        self.tasks.make_more(key)
-    }
-
-    pub(super) fn extra(&mut self, key: u32) -> Option<&mut Extra> {
-        self.more(key)?.extra.as_deref_mut()
-    }
-
-    pub(super) fn make_extra(&mut self, key: u32) -> &mut Extra {
-        self.make_more(key).extra.get_or_insert_default()
-    }
-
-    /// Takes a settled task out, to be dropped once the lock is open.
-    fn remove(&mut self, key: u32) -> (Option<Entry>, Option<More>) {
-        let more = self.more(key).map(std::mem::take);
-        (self.tasks.remove(key), more)
-    }
-}
-
-impl More {
-    /// There is nobody to tell, and nothing to end.
-    fn is_plain(&self) -> bool {
-        self.guard.is_none() && self.extra.is_none()
-    }
-}
-
-impl Entry {
-    fn is(&self, flag: u8) -> bool {
-        self.flags & flag != 0
-    }
-
-    pub(super) fn is_settled(&self) -> bool {
-        self.is(SETTLED)
-    }
-
-    pub(super) fn is_silent(&self) -> bool {
-        self.is(SILENT)
-    }
-
-    pub(super) fn mark_told(&mut self) {
-        self.flags |= TOLD;
-    }
-
-    /// Its error, if it has one, is known to somebody.
-    pub(super) fn mark_read(&mut self) {
-        self.flags &= !UNREAD;
-    }
-}
-
 impl Shared {
     /// What tasks of `ctx` share. `canceller` is for the policy that stops all.
     pub(crate) fn new(ctx: &Ctx, canceller: Option<Canceller>, on_failure: OnFailure) -> Arc<Self> {
@@ -282,21 +71,7 @@ impl Shared {
             on_failure,
             orders: AtomicU8::new(0),
             made: time::now(),
-            core: Mutex::new(Core {
-                tasks: Rack::new(),
-                running: 0,
-                telling: 0,
-                singled: 0,
-                closed: false,
-                stopped_at: None,
-                abort: None,
-                busy: None,
-                followed: None,
-                waiter: None,
-                failures: Vec::new(),
-                abandoned: false,
-                cut: 0,
-            }),
+            core: Mutex::new(Core::new()),
         });
         let witness: Weak<Self> = Arc::downgrade(&shared);
         let busy = ctx.busy_as(witness);
@@ -350,8 +125,7 @@ impl Shared {
         }
         core.running += 1;
         core.closed = last;
-        let flags = if silent { SILENT } else { 0 };
-        let key = core.tasks.insert(Entry { name, location, since: 0, handles: 1, order: Order::Run, flags });
+        let key = core.tasks.insert(Entry::new(name, location, silent));
         if let Some(guard) = guard {
             core.make_more(key).guard = Some(guard.into_canceller());
         }
@@ -430,7 +204,7 @@ impl Shared {
     pub(crate) fn settle<V: Send + 'static>(self: &Arc<Self>, key: u32, end: End<V>) {
         let mut core = self.core.lock();
         let entry = core.entry(key);
-        let plain = entry.handles == 0 && entry.order == Order::Run;
+        let plain = !entry.has_handles() && entry.order == Order::Run;
         match end {
             End::Value(value) if plain && core.more(key).is_none_or(|more| more.is_plain()) => {
                 core.running -= 1;
@@ -514,7 +288,7 @@ impl Shared {
             Ok(value) => {
                 let watched = {
                     let mut core = self.core.lock();
-                    core.entry(key).handles > 0 || core.extra(key).is_some_and(|extra| !extra.callbacks.is_empty())
+                    core.entry(key).has_handles() || core.extra(key).is_some_and(|extra| !extra.callbacks.is_empty())
                 };
                 if watched {
                     Settled::Value(Box::new(value))
@@ -532,7 +306,7 @@ impl Shared {
             let entry = core.entry(key);
             entry.flags |= SETTLED | if unread { UNREAD } else { 0 };
             // The callbacks' own view.
-            entry.handles += 1;
+            entry.retain();
             let extra = core.make_extra(key);
             let old = std::mem::replace(&mut extra.settled, boxed);
             (extra.wakers.take(), extra.awaiting.take(), !extra.callbacks.is_empty(), old)
@@ -606,9 +380,7 @@ impl Shared {
 
     /// One more handle to a task that has one.
     pub(crate) fn retain(&self, key: u32) {
-        let mut core = self.core.lock();
-        let entry = core.entry(key);
-        entry.handles = entry.handles.checked_add(1).expect("fewer than 2^16 handles to one task");
+        self.core.lock().entry(key).retain();
     }
 
     /// One handle less. With the last, what is left of a settled task goes, and an error that nobody read is told.
@@ -616,8 +388,7 @@ impl Shared {
         let (left, awaiting) = {
             let mut core = self.core.lock();
             let entry = core.entry(key);
-            entry.handles -= 1;
-            if entry.handles > 0 {
+            if entry.release() {
                 return;
             }
             if entry.is_settled() {
@@ -664,15 +435,5 @@ impl Shared {
             core.after()
         };
         after.run(&self.ctx);
-    }
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    pub(in crate::holder) fn entry(name: usize) -> Entry {
-        let location = Location::caller();
-        Entry { name: name.to_string().into(), location, since: 0, handles: 1, order: Order::Run, flags: 0 }
     }
 }

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::shared::{Abort, Shared};
+use super::core::Abort;
+use super::shared::Shared;
 use crate::Report;
 use crate::task::graced::Grace;
 

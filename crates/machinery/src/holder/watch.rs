@@ -4,7 +4,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::shared::{Callback, Settled, Shared};
+use super::entry::{Callback, Settled};
+use super::shared::Shared;
 use crate::Name;
 use crate::ctx::callbacks::new_registry;
 use crate::ctx::{CallbackId, Removal};

@@ -12,7 +12,8 @@ use super::error::Cut;
 use super::{Failure, Outcome, Task};
 use crate::contain::contain;
 use crate::error::panic_error;
-use crate::holder::shared::{Order, Shared};
+use crate::holder::order::Order;
+use crate::holder::shared::Shared;
 use crate::{Report, SharedError};
 
 /// How work ended.
