@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use machinery::manager::QueueManagerBuilder;
-use machinery::{Ctx, Feed, QueueManagerResult as Fed, Streamer, queue_manager};
+use machinery::{AsyncGenerator, Ctx, Feed, IntoFeed, QueueManagerResult as Fed, Streamer, queue_manager};
 use proptest::prelude::*;
 
 /// What a source does.
@@ -20,6 +20,7 @@ enum Plan {
     Function(Box<Act>),
     BlockingFunction(Box<Act>),
     Future { millis: u64, act: Box<Act> },
+    Task { millis: u64, act: Box<Act> },
     Steps { kind: Kind, strict: bool, acts: Vec<Act> },
 }
 
@@ -29,7 +30,12 @@ enum Kind {
     Blocking,
     Stream,
     OwnTask,
+    Generator,
+    OwnGenerator,
 }
+
+/// All of them.
+const KINDS: [Kind; 6] = [Kind::Iter, Kind::Blocking, Kind::Stream, Kind::OwnTask, Kind::Generator, Kind::OwnGenerator];
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -61,8 +67,9 @@ fn plans(depth: u32) -> BoxedStrategy<Plan> {
         1 => act().prop_map(Plan::Function),
         1 => act().prop_map(Plan::BlockingFunction),
         2 => (0..5_u64, act()).prop_map(|(millis, act)| Plan::Future { millis, act }),
+        1 => (0..5_u64, act()).prop_map(|(millis, act)| Plan::Task { millis, act }),
         6 => (
-            prop_oneof![Just(Kind::Iter), Just(Kind::Blocking), Just(Kind::Stream), Just(Kind::OwnTask)],
+            prop::sample::select(&KINDS[..]),
             any::<bool>(),
             prop::collection::vec(acts(depth), 0..8),
         )
@@ -76,6 +83,7 @@ fn plans(depth: u32) -> BoxedStrategy<Plan> {
 enum Stop {
     /// All sources run out.
     Not,
+    /// And values that are added afterwards.
     Cancel(usize),
     Deadline(u64),
     /// The breaker, and then what remains.
@@ -124,6 +132,13 @@ impl Ledger {
         taken.values.insert(id);
         taken.order.entry(source).or_default().push(id);
         id
+    }
+
+    /// What came back was never taken.
+    fn refuse(&self, source: u64, value: u64) {
+        let mut taken = self.0.lock().unwrap();
+        taken.values.remove(&value);
+        taken.order.get_mut(&source).unwrap().retain(|own| *own != value);
     }
 
     fn error(&self) -> String {
@@ -228,6 +243,31 @@ impl Stream for Streamed {
     }
 }
 
+/// The same steps as an asynchronous generator. What is thrown in ends it, and is not counted as an end of its own.
+fn generator(mut steps: Steps) -> AsyncGenerator<Item> {
+    AsyncGenerator::new(move |mut y| async move {
+        loop {
+            while let Some(Act::Pending | Act::Sleep(_)) = steps.acts.as_slice().first() {
+                match steps.acts.next() {
+                    Some(Act::Sleep(millis)) => tokio::time::sleep(Duration::from_millis(millis)).await,
+                    _ => tokio::task::yield_now().await,
+                }
+            }
+            let Some(item) = steps.next() else { return Ok(()) };
+            y.yield_(item).await?;
+        }
+    })
+}
+
+/// What a task ends with. It counts once the manager takes it.
+struct OfTask(Act, Ledger);
+
+impl IntoFeed<u64> for OfTask {
+    fn into_feed(self) -> Feed<u64> {
+        once(self.0, &self.1).into_feed()
+    }
+}
+
 /// The source that a plan is.
 fn feed(plan: Plan, ledger: &Ledger) -> Feed<u64> {
     let own = ledger.clone();
@@ -239,6 +279,10 @@ fn feed(plan: Plan, ledger: &Ledger) -> Feed<u64> {
             tokio::time::sleep(Duration::from_millis(millis)).await;
             once(*act, &own)
         }),
+        Plan::Task { millis, act } => Feed::task(tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            Ok::<_, String>(OfTask(*act, own))
+        })),
         Plan::Steps { kind, strict, acts } => {
             let source = own.source();
             let steps = Steps { acts: acts.into_iter(), strict, over: false, source, ledger: own, sleep: None };
@@ -247,6 +291,8 @@ fn feed(plan: Plan, ledger: &Ledger) -> Feed<u64> {
                 Kind::Blocking => Feed::blocking_iter(steps),
                 Kind::Stream => Feed::stream(Streamed(steps)),
                 Kind::OwnTask => Feed::stream(Streamed(steps)).in_own_task(),
+                Kind::Generator => Feed::generator(generator(steps)),
+                Kind::OwnGenerator => Feed::generator(generator(steps)).in_own_task(),
             };
             if strict { feed.end_at_first_error() } else { feed }
         }
@@ -263,7 +309,8 @@ fn expected(plan: &Plan, sum: &mut [usize; 4]) {
     };
     match plan {
         Plan::Value => sum[0] += 1,
-        Plan::Function(act) | Plan::BlockingFunction(act) | Plan::Future { act, .. } => one(act, sum),
+        Plan::Function(act) | Plan::BlockingFunction(act) => one(act, sum),
+        Plan::Future { act, .. } | Plan::Task { act, .. } => one(act, sum),
         Plan::Steps { strict, acts, .. } => {
             sum[3] += 1;
             for act in acts {
@@ -368,7 +415,9 @@ async fn run(plans: Vec<Plan>, options: Options, stop: Stop) {
     for plan in plans {
         feeder.add("top", feed(plan, &ledger));
     }
-    drop(feeder);
+    // Dropping the last feeder says the same, where nothing is to be added any more.
+    feeder.set_as_finished_if_out_of_sources();
+    let late = matches!(stop, Stop::Cancel(_)).then_some(feeder);
 
     let mut given = Given::default();
     let mut to_the_end = true;
@@ -377,6 +426,15 @@ async fn run(plans: Vec<Plan>, options: Options, stop: Stop) {
         Stop::Cancel(after) => {
             given.some(&mut results, after).await;
             of_manager.cancel();
+            let source = ledger.source();
+            for _ in 0..3 {
+                let value = ledger.value(source);
+                let added = late.as_ref().unwrap().add_value("late", value);
+                assert_eq!(added.is_taken(), given.stopped.is_empty(), "until the stream has ended");
+                if let Some(value) = added.into_refused() {
+                    ledger.refuse(source, value);
+                }
+            }
             to_the_end = given.stopped == [false];
         }
         Stop::Deadline(_) => to_the_end = false,
