@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, stream};
 use machinery::manager::SourcePanicked;
-use machinery::{Ctx, Feed, QueueInput, QueueManagerResult as Fed, queue_manager};
+use machinery::{AsyncGenerator, Ctx, Feed, QueueInput, QueueManagerResult as Fed, queue_manager};
 use tokio::time::sleep;
 
 use super::common::{all, told};
@@ -81,16 +81,29 @@ async fn an_error_is_a_failure_and_the_source_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_ends_at_its_first_error_if_it_is_told_to() {
-    for blocking in [false, true] {
+    let items = || [Ok(1), Err("bad"), Ok(2)];
+    let generator = || {
+        AsyncGenerator::new(move |mut y| async move {
+            for item in items() {
+                y.yield_(item).await?;
+            }
+            Ok(())
+        })
+    };
+    for (kind, feed) in [
+        ("iterator", Feed::iter(items())),
+        ("iterator", Feed::blocking_iter(items())),
+        ("stream", Feed::stream(stream::iter(items()))),
+        ("stream", Feed::stream(stream::iter(items())).in_own_task()),
+        ("stream", Feed::generator(generator())),
+        ("stream", Feed::generator(generator()).in_own_task()),
+    ] {
         let root = Ctx::beginning("root");
         let (feeder, mut results) = queue_manager::<u32>(&root).build();
-        let feed = Feed::iter([Ok(1), Err("bad"), Ok(2)]).end_at_first_error();
-        feeder.add("i", if blocking { feed.blocking() } else { feed });
+        feeder.add("s", feed.end_at_first_error());
         drop(feeder);
-        assert_eq!(
-            all(&mut results).await,
-            ["iterator `i`: 1", "iterator `i`: failed: bad", "iterator `i`: end: bad", "stopped"]
-        );
+        let said = ["1", "failed: bad", "end: bad"].map(|said| format!("{kind} `s`: {said}"));
+        assert_eq!(all(&mut results).await, [&said[..], &["stopped".to_owned()]].concat());
     }
 }
 

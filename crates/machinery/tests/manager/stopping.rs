@@ -103,8 +103,14 @@ async fn other_sources_added_after_completion_are_refused_given_back_and_reporte
     assert_eq!(futures_util::StreamExt::collect::<Vec<_>>(stream).await, [1]);
     assert_eq!(feeder.add_future("c", async { 7 }).into_refused().unwrap().await, 7);
     assert!(feeder.add("feed", Feed::iter([1])).into_refused().is_some());
+    assert!(feeder.add_blocking_fn("bf", || 1).into_refused().is_some_and(|function| function() == 1));
+    let task = feeder.add_task("t", tokio::spawn(async { 7_u32 })).into_refused().unwrap();
+    assert_eq!(task.await.unwrap(), 7, "it is not cancelled");
+    let generator = AsyncGenerator::new(|mut y| async move { y.yield_(1).await.map(drop) });
+    assert_eq!(feeder.add_generator("g", generator).into_refused().unwrap().next().await, Some(1));
+    assert!(feeder.add_value("v", 1).is_taken() && feeder.add("fv", Feed::value(1)).is_taken());
     let names: Vec<_> = heard.reports().iter().map(|report| report.split(": ").nth(1).unwrap().to_owned()).collect();
-    assert_eq!(names, ["i", "b", "f", "s", "c", "feed"]);
+    assert_eq!(names, ["i", "b", "f", "s", "c", "feed", "bf", "t", "g"]);
     assert!(heard.reports()[0].starts_with("root-->q: i: source refused"));
     drop(results);
 }
