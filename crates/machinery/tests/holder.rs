@@ -550,7 +550,8 @@ async fn a_holder_that_is_dropped_empty_says_nothing() {
 #[tokio::test(start_paused = true)]
 async fn scenario_16_a_scope_dropped_at_any_await_leaves_no_task_behind() {
     for polls in 0..6 {
-        let root = Ctx::beginning("root");
+        let reports = Reports::default();
+        let root = reports.root();
         let living = Arc::new(());
         {
             let scope = task_holder(&root, async |tasks| {
@@ -569,6 +570,8 @@ async fn scenario_16_a_scope_dropped_at_any_await_leaves_no_task_behind() {
                 tokio::task::yield_now().await;
             }
         }
+        let left = reports.count("root-->task_holder: a holder was dropped with ");
+        assert_eq!(left, usize::from(polls > 0), "{:?}", reports.all());
         root.close().await;
         assert_eq!(Arc::strong_count(&living), 1, "after {polls} polls");
     }

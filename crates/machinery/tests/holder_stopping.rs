@@ -155,6 +155,40 @@ async fn scenario_37_snapshots_while_tasks_come_and_go_have_each_at_most_once() 
     looking.await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn fail_fast_returns_the_failures_of_the_clean_up_beside_the_one_that_stopped_it() {
+    let reports = Reports::default();
+    let root = reports.root();
+    let tasks = TaskHolder::builder(&root).name("tasks").fail_fast().build();
+    tasks.add_with("flush", |ctx| async move {
+        let why = ctx.done().await;
+        assert_eq!(why.error().unwrap().to_string(), "task `query` of `root-->tasks` failed: no route");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Err::<(), _>("disk full")
+    });
+    tasks.add_with("goodbye", |ctx| async move {
+        ctx.done().await;
+        panic!("a mistake, number {}", 7);
+    });
+    tasks.add("cut", pending::<()>());
+    tasks.add("query", async {
+        tokio::task::yield_now().await;
+        Err::<(), _>("no route")
+    });
+    let failures = tasks.finish().await.unwrap_err();
+    let told: Vec<_> = failures.tasks().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "task `query` of `root-->tasks` failed: no route",
+            "task `goodbye` of `root-->tasks` panicked: a mistake, number 7",
+            "task `flush` of `root-->tasks` failed: disk full",
+        ]
+    );
+    assert!(failures.completion().is_none(), "nothing came from outside");
+    assert_eq!(reports.all(), Vec::<String>::new());
+}
+
 /// Panics when it is dropped.
 struct Bomb;
 
