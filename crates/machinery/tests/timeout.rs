@@ -149,6 +149,19 @@ async fn a_future_that_ends_in_the_instant_of_its_timeout_is_in_time() {
         7
     });
     assert_eq!(work.timeout(seconds(3)).await.unwrap(), 7);
+
+    // Also where the limit is noticed before the work is.
+    let ctx = root.ctx();
+    let nap = tokio::spawn(async move {
+        let until = Instant::now() + seconds(3);
+        let work = async_with_timeout(&ctx, "nap", async move {
+            tokio::task::yield_now().await;
+            tokio::time::sleep_until(until).await;
+            7
+        });
+        work.timeout(seconds(3)).await
+    });
+    assert_eq!(nap.await.unwrap().unwrap(), 7);
 }
 
 #[tokio::test(start_paused = true)]
@@ -259,6 +272,35 @@ async fn the_grace_bounds_the_clean_up() {
     assert!(error.is_timeout());
     assert_eq!(started.elapsed(), seconds(5));
     assert_eq!(reports.all(), ["root deaf: work has not ended within its grace of 2s: it is dropped"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_context_completes_first_the_clean_up_is_bounded_and_its_error_reported_as_well() {
+    for deaf in [false, true] {
+        let reports = Reports::default();
+        let root = reports.root();
+        let stop = root.canceller();
+        tokio::spawn(async move {
+            sleep(seconds(1)).await;
+            stop.cancel_because("SIGTERM");
+        });
+        let started = Instant::now();
+        let work = async_with_timeout_with(&root, "call", |ctx| async move {
+            ctx.done().await;
+            sleep(seconds(if deaf { 60 } else { 4 })).await;
+            Err::<(), _>("could not hang up")
+        });
+        let error = work.timeout(seconds(30)).timeout_error("too slow").grace(seconds(5)).await.unwrap_err();
+        assert_eq!(error.completion().unwrap().reason(), Some("SIGTERM"));
+        assert!(!error.is_timeout() && error.error().is_none());
+        assert_eq!(started.elapsed(), seconds(if deaf { 6 } else { 5 }));
+        let told = if deaf {
+            "root call: work has not ended within its grace of 5s: it is dropped"
+        } else {
+            "root call: work failed after its time was over: could not hang up"
+        };
+        assert_eq!(reports.all(), [told]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
