@@ -205,6 +205,13 @@ fn functions_run_each_time_the_consumer_comes_back_after_an_item() {
     assert!(now(&mut stream).is_pending());
     assert!(now(&mut stream).is_pending());
     assert_eq!(seen.lock().unwrap().len(), 4);
+
+    // Also when the consumer comes back to find that the queue has ended.
+    queue.append(3);
+    assert_eq!(now(&mut stream), Poll::Ready(Some(3)));
+    root.cancel();
+    assert_eq!((now(&mut stream), now(&mut stream)), (Poll::Ready(None), Poll::Ready(None)));
+    assert_eq!(seen.lock().unwrap().len(), 6);
 }
 
 #[test]
