@@ -6,11 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::FusedStream;
-use machinery::Ctx;
-use machinery::generator::{AsyncGenerator, GeneratorBuilder, Thrown, Yielder, stop_async_generator};
+use machinery::generator::{AsyncGenerator, GeneratorBuilder, GeneratorError, Thrown, Yielder, stop_async_generator};
+use machinery::{Ctx, SharedError};
 
 /// Waits for this many polls, without a wake-up.
 async fn wait(polls: u32) {
@@ -245,4 +246,48 @@ async fn a_generator_that_nobody_has_polled_holds_no_shutdown_up_and_does_not_be
     assert_eq!(numbers.next().await, None);
     assert!(!begun.load(Ordering::Relaxed) && numbers.is_finished());
     assert!(root.drained().now_or_never().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_context_of_one_that_stands_at_a_yield_is_there_for_its_clean_up() {
+    for stop in [false, true] {
+        let root = Ctx::beginning("app");
+        let (told, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let mut numbers = AsyncGenerator::on(&root, "numbers", move |ctx, mut y| async move {
+            let thrown = y.yield_(1).await.unwrap_err();
+            told.send(ctx.run(tokio::time::sleep(Duration::from_secs(3))).await.is_ok()).unwrap();
+            Err(thrown)
+        });
+        assert_eq!(numbers.next().await, Some(1));
+        if stop {
+            assert!(stop_async_generator(&mut numbers, None, None).await.is_err());
+        } else {
+            numbers.close().await.unwrap();
+        }
+        assert_eq!(seen.recv().await, Some(true), "it may go on with it");
+        assert!(numbers.ctx().is_none_or(|ctx| ctx.is_done()), "and it ends with it");
+    }
+}
+
+#[tokio::test]
+async fn to_stop_one_that_has_not_begun_gives_back_what_would_have_been_thrown() {
+    let root = Ctx::beginning("app");
+    for on_a_context in [false, true] {
+        for error in [Some(Arc::new(std::io::Error::other("enough")) as SharedError), None] {
+            let mut never = if on_a_context {
+                AsyncGenerator::<u32>::on(&root, "never", |_, _| async { panic!("begun") })
+            } else {
+                AsyncGenerator::new(|_| async { panic!("begun") })
+            };
+            let back = stop_async_generator(&mut never, None, error.clone()).await.unwrap_err();
+            match error {
+                Some(error) => assert!(Arc::ptr_eq(&back, &error)),
+                None => assert!(back.downcast_ref::<GeneratorError>().unwrap().is_cancellation()),
+            }
+            assert!(never.is_finished());
+            assert_eq!(never.next().await, None);
+            stop_async_generator(&mut never, None, None).await.unwrap();
+        }
+    }
+    root.close().await;
 }
