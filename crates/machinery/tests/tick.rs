@@ -385,6 +385,42 @@ async fn a_change_from_another_task_reaches_a_ticker_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_several_changes_the_last_one_says_when_the_next_tick_comes() {
+    // Asked for before the first tick, and while the ticker waits; at once, and each looked at on its own.
+    for (begun, looks) in [(false, false), (false, true), (true, false), (true, true)] {
+        for last_is_once in [false, true] {
+            let root = Ctx::beginning("root");
+            let pauser = Pauser::new();
+            let mut ticker = tick(s(100.0), &root).pauser(&pauser).start();
+            if begun {
+                ticker.next().await;
+            }
+            let start = Instant::now();
+            let held = pauser.hold();
+            for once in [!last_is_once, last_is_once] {
+                if once {
+                    ticker.handle().change_after_once(s(10.0));
+                } else {
+                    ticker.handle().change_after(s(3.0));
+                }
+                if looks {
+                    assert!(ticker.next().now_or_never().is_none());
+                }
+            }
+            drop(held);
+            if !begun {
+                ticker.next().await;
+            }
+            ticker.next().await;
+            let (first, then) = if last_is_once { (10.0, 12.0) } else { (3.0, 6.0) };
+            assert_eq!(start.elapsed(), s(first), "begun: {begun}, looks: {looks}");
+            ticker.next().await;
+            assert_eq!(start.elapsed(), s(then), "begun: {begun}, looks: {looks}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_from_another_thread_reaches_a_ticker_that_waits() {
     let root = Ctx::beginning("root");
     let mut ticker = tick(Duration::MAX, &root).start();
