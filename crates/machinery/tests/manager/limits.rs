@@ -168,6 +168,18 @@ async fn a_limit_on_open_sources_holds_a_stream_of_streams_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn sources_that_wait_for_a_place_are_opened_in_the_order_in_which_they_came() {
+    let root = Ctx::beginning("root");
+    let (feeder, mut results) = queue_manager::<u32>(&root).max_open(1).build();
+    feeder.add_iter("a", [1, 2]);
+    feeder.add_stream("b", stream::iter([11, 12]));
+    feeder.add_iter("c", [Feed::iter([21, 22]), Feed::value(23)]);
+    feeder.add_iter("d", [31]);
+    drop(feeder);
+    assert_eq!(values(&mut results).await, [1, 2, 11, 12, 23, 31, 21, 22]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_in_a_task_of_its_own_goes_on_while_nobody_asks() {
     let root = Ctx::beginning("root");
     let (feeder, mut results) = queue_manager::<u64>(&root).build();

@@ -91,6 +91,41 @@ async fn when_the_context_completes_the_stopped_result_comes_next_and_then_what_
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_stopped_result_comes_ahead_of_what_the_breaker_has_left_as_well() {
+    let root = Ctx::beginning("root");
+    let (feeder, mut results) = queue_manager::<u32>(&root).build();
+    for value in 1..=3 {
+        feeder.add_value("v", value);
+    }
+    results.breaker().set();
+    assert_eq!(told(&results.next().await.unwrap()), "value `v`: 1");
+    root.cancel();
+    assert_eq!(all(&mut results).await, ["stopped by the context", "value `v`: 2", "value `v`: 3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_step_gives_that_was_under_way_when_the_manager_stopped_is_yielded() {
+    for fails in [false, true] {
+        let root = Ctx::beginning("root");
+        let (feeder, results) = queue_manager::<u32>(&root).build();
+        let results = Arc::new(Mutex::new(results));
+        let (inside, stop) = (Arc::clone(&results), root.canceller());
+        let items = stream::poll_fn(move |_| {
+            stop.cancel();
+            let stopped = now(&mut inside.lock().unwrap()).flatten().unwrap();
+            assert_eq!(told(&stopped), "stopped by the context");
+            Poll::Ready(Some(if fails { Err("no route") } else { Ok(7) }))
+        });
+        feeder.add("stream", Feed::stream(items).in_own_task());
+        assert!(now(&mut results.lock().unwrap()).is_none());
+        sleep(Duration::from_secs(1)).await;
+        let mut results = results.lock().unwrap();
+        let said = all(&mut results).now_or_never().expect("nothing runs any more");
+        assert_eq!(said, [if fails { "stream `stream`: failed: no route" } else { "stream `stream`: 7" }]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn other_sources_added_after_completion_are_refused_given_back_and_reported() {
     let heard = Heard::default();
     let root = Ctx::beginning_with("root", CtxOptions::new().tramp(heard.clone())).unwrap();
