@@ -103,7 +103,7 @@ async fn a_holder_that_is_stopped_is_not_said_to_go_on_while_user_code_follows_i
     root.drained().await;
     assert_eq!(
         *seen.lock().unwrap(),
-        ["    1 task that is over, but for its callbacks and drops", "    a holder of tasks, which is ending"]
+        ["    1 task that is over, but for its callbacks and drops", "    task `unread`"]
     );
 }
 

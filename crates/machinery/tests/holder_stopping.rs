@@ -5,9 +5,9 @@ mod reports;
 use std::collections::HashSet;
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Waker};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use machinery::{Ctx, TaskHolder, task_holder};
@@ -307,4 +307,65 @@ async fn an_error_that_nobody_read_and_that_panics_when_it_is_looked_at_is_repor
         reports.all()
     );
     root.close().await;
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_holder_is_woken_when_the_context_counts_none_of_its_work() {
+    /// Says what is at work when it is woken.
+    struct Looks(Ctx, Mutex<Vec<String>>);
+
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            self.1.lock().unwrap().push(self.0.unfinished().to_string());
+        }
+    }
+
+    let root = Ctx::beginning("app");
+    let tasks = TaskHolder::new(&root);
+    tasks.add("poll", pending::<()>());
+    tokio::task::yield_now().await;
+    let looks = Arc::new(Looks(root.ctx(), Mutex::default()));
+    let waker = Waker::from(Arc::clone(&looks));
+    let mut finish = pin!(tasks.finish());
+    assert!(finish.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    root.cancel();
+    root.drained().await;
+    assert_eq!(*looks.1.lock().unwrap(), ["app(cancelled): nothing is at work\n"]);
+    assert!(finish.poll(&mut Context::from_waker(&waker)).is_ready());
+}
+
+type Ending = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[tokio::test]
+async fn a_holder_is_not_finished_while_what_a_task_returned_to_nobody_is_dropped() {
+    /// Polls the end of the holder when it is dropped.
+    struct Looks(Arc<Mutex<Option<Ending>>>, Arc<AtomicBool>);
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            let Some(mut ending) = self.0.lock().unwrap().take() else { return };
+            let poll = ending.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            self.1.store(poll.is_pending(), Ordering::SeqCst);
+            *self.0.lock().unwrap() = Some(ending);
+        }
+    }
+
+    for aborted in [false, true] {
+        let root = Ctx::beginning("app");
+        let tasks = TaskHolder::new(&root);
+        let (ending, waited) = (Arc::default(), Arc::default());
+        let (looks, going) = (Looks(Arc::clone(&ending), Arc::clone(&waited)), tasks.handle());
+        let task = tasks.add("loads", async move { Some(looks) });
+        if aborted {
+            task.cancel(); // too late for a task that ends at its first poll, but not for the order
+        }
+        drop(task);
+        *ending.lock().unwrap() = Some(Box::pin(tasks.finish()));
+        while going.pending() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(waited.load(Ordering::SeqCst), "aborted: {aborted}");
+        let ending = ending.lock().unwrap().take();
+        ending.expect("it was put back").await;
+    }
 }

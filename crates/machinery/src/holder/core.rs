@@ -9,6 +9,7 @@ use super::rack::Rack;
 use crate::Ctx;
 use crate::contain::wake_all;
 use crate::ctx::{Busy, CallbackId};
+use crate::sync::Mutex;
 use crate::task::TaskError;
 
 pub(super) struct Core {
@@ -25,6 +26,8 @@ pub(super) struct Core {
     pub(super) busy: Option<Busy>,
     /// The callback by which the context stops everything.
     pub(super) followed: Option<CallbackId>,
+    /// Nothing runs, and what counted as busy is being let go of.
+    pub(super) ending: bool,
     pub(super) waiter: Option<Waker>,
     /// Collected, until the end of the holder takes them.
     pub(super) failures: Vec<TaskError>,
@@ -49,15 +52,19 @@ pub(super) struct After {
 }
 
 impl After {
-    pub(super) fn run(self, ctx: &Ctx) {
-        if let Some(waiter) = self.waiter {
-            wake_all([waiter]);
-        }
+    pub(super) fn run(self, ctx: &Ctx, core: &Mutex<Core>) {
+        wake_all(self.waiter);
         if let Some((busy, followed)) = self.over {
             if let Some(id) = followed {
                 ctx.remove_done_callback(id);
             }
             drop(busy);
+            let waiter = {
+                let mut core = core.lock();
+                core.ending = false;
+                core.waiter.take()
+            };
+            wake_all(waiter);
         }
     }
 }
@@ -74,6 +81,7 @@ impl Core {
             abort: None,
             busy: None,
             followed: None,
+            ending: false,
             waiter: None,
             failures: Vec::new(),
             abandoned: false,
@@ -86,8 +94,14 @@ impl Core {
             return After::default();
         }
         let over = self.closed || self.stopped_at.is_some();
-        let over = if over { self.busy.take().map(|busy| (busy, self.followed.take())) } else { None };
-        After { waiter: self.waiter.take(), over }
+        match self.busy.take_if(|_| over) {
+            Some(busy) => {
+                self.ending = true;
+                After { waiter: None, over: Some((busy, self.followed.take())) }
+            }
+            None if self.ending => After::default(),
+            None => After { waiter: self.waiter.take(), over: None },
+        }
     }
 
     /// The entry of a task that runs or has a handle, which is what keeps it there.

@@ -3,14 +3,15 @@
 //! # Invariants
 //!
 //! 1. `running` counts the entries that are not settled. It goes down after the task's own context is done, its
-//!    watchers are told and its callbacks have run: whoever sees zero sees every task settled.
+//!    watchers are told, its callbacks have run and what nobody reads is dropped: whoever sees zero sees every task settled.
 //! 2. An entry leaves the slab when it is settled and no handle to it is left, so that nothing is kept of what has
 //!    finished.
 //! 3. Whoever adds looks at `closed` under the lock that counts the task; who closes does so under the lock in which
 //!    `running` is zero. So a task is waited for or refused.
 //! 4. Orders only rise. An order is written before the wakers are collected under the lock, and a task looks at the
 //!    orders under the lock that takes in its waker. So every order is seen by each task.
-//! 5. `busy` is held until the holder is stopped or closed and nothing runs.
+//! 5. `busy` is held until the holder is stopped or closed and nothing runs. While it is let go of, `ending` says so, and
+//!    whoever waits for the holder waits for that too: where `finish` has returned, the context counts no work of the holder.
 //! 6. No user code runs under the lock. The wakers of entries are those of Tokio tasks that this library spawned.
 //!
 //! Lock order: this lock is innermost, nothing else is locked under it.
@@ -165,7 +166,7 @@ impl Shared {
             (wakers, core.after())
         };
         wake_all(wakers);
-        after.run(&self.ctx);
+        after.run(&self.ctx, &self.core);
     }
 
     pub(crate) fn abort(&self, why: Abort) {
@@ -207,6 +208,11 @@ impl Shared {
         let plain = !entry.has_handles() && entry.order == Order::Run;
         match end {
             End::Value(value) if plain && core.more(key).is_none_or(|more| more.is_plain()) => {
+                if std::mem::needs_drop::<V>() {
+                    drop(core);
+                    self.drop_unwanted(value);
+                    core = self.core.lock();
+                }
                 core.running -= 1;
                 if let Some(more) = core.more(key) {
                     more.waker = None;
@@ -215,10 +221,7 @@ impl Shared {
                 core.tasks.free(key);
                 let after = core.after();
                 drop(core);
-                if std::mem::needs_drop::<V>() {
-                    self.drop_unwanted(value);
-                }
-                after.run(&self.ctx);
+                after.run(&self.ctx, &self.core);
             }
             end => {
                 drop(core);
@@ -307,6 +310,12 @@ impl Shared {
             entry.flags |= SETTLED | if unread { UNREAD } else { 0 };
             // The callbacks' own view.
             entry.retain();
+            if entry.order != Order::Run {
+                core.singled -= 1;
+                if core.singled == 0 {
+                    self.orders.fetch_and(!TO_SOME, Ordering::AcqRel);
+                }
+            }
             let extra = core.make_extra(key);
             let old = std::mem::replace(&mut extra.settled, boxed);
             (extra.wakers.take(), extra.awaiting.take(), !extra.callbacks.is_empty(), old)
@@ -322,22 +331,16 @@ impl Shared {
         if let (Some(canceller), Some(error)) = (&self.canceller, stop_all) {
             canceller.set_exception_at(error, location);
         }
+        if let Err(panic) = contain(|| self.release(key)) {
+            Report::new(&self.ctx, "the drop of what a task returned panicked").error(&panic).send();
+        }
         let after = {
             let mut core = self.core.lock();
             core.running -= 1;
             core.telling -= 1;
-            if core.entry(key).order != Order::Run {
-                core.singled -= 1;
-                if core.singled == 0 {
-                    self.orders.fetch_and(!TO_SOME, Ordering::AcqRel);
-                }
-            }
             core.after()
         };
-        if let Err(panic) = contain(|| self.release(key)) {
-            Report::new(&self.ctx, "the drop of what a task returned panicked").error(&panic).send();
-        }
-        after.run(&self.ctx);
+        after.run(&self.ctx, &self.core);
     }
 
     fn cut(&self, order: Order, abort: Option<Abort>) -> Cut {
@@ -434,6 +437,6 @@ impl Shared {
             core.closed = true;
             core.after()
         };
-        after.run(&self.ctx);
+        after.run(&self.ctx, &self.core);
     }
 }

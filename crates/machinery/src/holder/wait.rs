@@ -30,26 +30,22 @@ impl Future for Wait<'_> {
         keep_grace(&mut this.grace, this.shared, cx);
         // The clone of a waker is user code.
         let waker = cx.waker().clone();
-        let old = {
+        let (old, after) = {
             let mut core = this.shared.core.lock();
-            if core.running == 0 {
+            if core.running == 0 && !core.ending {
                 core.closed = true;
-                Err(core.waiter.take())
+                (core.waiter.take(), Some(core.after()))
             } else {
-                Ok(core.waiter.replace(waker))
+                (core.waiter.replace(waker), None)
             }
         };
-        match old {
-            Ok(old) => {
-                drop(old);
-                Poll::Pending
-            }
-            Err(old) => {
-                drop(old);
-                // What counted as busy is let go of.
-                this.shared.close();
+        drop(old);
+        match after {
+            Some(after) => {
+                after.run(&this.shared.ctx, &this.shared.core);
                 Poll::Ready(())
             }
+            None => Poll::Pending,
         }
     }
 }
