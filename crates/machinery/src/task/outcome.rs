@@ -9,9 +9,9 @@ use crate::{Name, SharedError};
 /// What a task may return: nothing, a plain value, or a `Result` whose error is one.
 ///
 /// A task that returns `Err` has failed: its error reaches whoever awaits it, or is reported. Anything else is its
-/// value. The usual types of the standard library are plain values, and what never returns is fine too. A value of a
-/// type of your own is wrapped in [`Plain`], or in `Ok`: the compiler lets no other crate implement this trait beside
-/// the implementation for work that never returns.
+/// value. The usual types of the standard library are plain values, and what never returns is fine too. A value of any
+/// other type, of your own or of another crate, is wrapped in [`Plain`], or in `Ok`: the compiler lets no other crate
+/// implement this trait beside the implementation for work that never returns.
 ///
 /// # Examples
 ///
@@ -27,7 +27,7 @@ use crate::{Name, SharedError};
     message = "`{Self}` is not something that a task can return",
     label = "the work returns this",
     note = "return nothing, a plain value, or a `Result` whose error converts into `Box<dyn Error + Send + Sync>`",
-    note = "a value of a type of your own is wrapped as `machinery::task::Plain(value)`"
+    note = "a value of another type is wrapped: `async {{ machinery::task::Plain(future.await) }}`, or in `Ok`"
 )]
 pub trait Outcome {
     /// What comes out of it when it is no failure.
@@ -59,7 +59,7 @@ pub trait Outcome {
 #[diagnostic::on_unimplemented(
     message = "a scope cannot tell whether `{Self}` is a failure",
     label = "the body returns this",
-    note = "return nothing, a plain value or a `Result`; wrap a type of your own as `machinery::task::Plain(value)`"
+    note = "return nothing, a plain value or a `Result`; wrap another type as `machinery::task::Plain(value)`"
 )]
 pub trait Fallible {
     /// Whether it is a failure, so that what belongs to it is stopped.
@@ -77,6 +77,21 @@ pub trait Fallible {
 ///
 /// struct Summary(u32);
 /// assert_eq!(Plain(Summary(7)).into_outcome().unwrap().0, 7);
+/// ```
+///
+/// A task whose future is somebody else's:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # struct Response(u16);
+/// # async fn ask() -> Response { Response(200) }
+/// use machinery::{Ctx, async_as_background, task::Plain};
+///
+/// let root = Ctx::beginning("app");
+/// let answer = async_as_background(&root, "ask", async { Plain(ask().await) });
+/// assert_eq!(answer.await.unwrap().0, 200);
+/// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Plain<T>(pub T);
@@ -201,7 +216,7 @@ plain!(
     [T] std::collections::BTreeSet<T>, [T] std::collections::BinaryHeap<T>, [T] std::ops::Range<T>,
     [T] std::ops::ControlFlow<T>, [T, S] std::collections::HashSet<T, S>,
     [K, V] std::collections::BTreeMap<K, V>, [K, V, S] std::collections::HashMap<K, V, S>,
-    [A] (A,), [A, B] (A, B), [A, B, C] (A, B, C), [A, B, C, D] (A, B, C, D), [A, B, C, D, E] (A, B, C, D, E),
+    [A, B] (A, B), [A, B, C] (A, B, C), [A, B, C, D] (A, B, C, D), [A, B, C, D, E] (A, B, C, D, E),
     [A, B, C, D, E, F] (A, B, C, D, E, F),
 );
 
