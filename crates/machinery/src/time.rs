@@ -4,12 +4,26 @@
 //! the clock runs freely, a [`Stamp`] is taken from the kernel's coarse clock, which is some milliseconds behind at
 //! most; once a paused clock was seen in this process, stamps are exact.
 
+use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+
+/// A span of time for people: tenths of seconds, and milliseconds where it is shorter than one.
+pub(crate) struct Rounded(pub(crate) Duration);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match u64::try_from(self.0.as_millis()) {
+            Ok(millis @ ..1000) => write!(f, "{millis}ms"),
+            Ok(millis) => write!(f, "{:?}", Duration::from_millis(millis / 100 * 100)),
+            Err(_) => write!(f, "{:?}", self.0),
+        }
+    }
+}
 
 #[expect(clippy::disallowed_methods, reason = "the owner of the clock")]
 pub(crate) fn now() -> Instant {
@@ -115,7 +129,14 @@ pub(crate) fn look_for_pause() {
 mod tests {
     use std::time::Duration;
 
-    use super::{Stamp, now};
+    use super::{Rounded, Stamp, now};
+
+    #[test]
+    fn a_span_for_people_has_tenths_of_seconds_and_whole_milliseconds_below_one() {
+        let shown = [0, 403_959, 999_999, 1_000_000, 2_405_943, 65_200_000].map(Duration::from_micros).map(Rounded);
+        assert_eq!(shown.map(|span| span.to_string()), ["0ms", "403ms", "999ms", "1s", "2.4s", "65.2s"]);
+        assert_eq!(Rounded(Duration::MAX).to_string(), format!("{:?}", Duration::MAX));
+    }
 
     #[test]
     fn a_stamp_keeps_its_instant_through_halves() {

@@ -369,3 +369,21 @@ async fn a_holder_is_not_finished_while_what_a_task_returned_to_nobody_is_droppe
         ending.expect("it was put back").await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_return_within_the_grace_is_reported_and_waited_for() {
+    for (body, told) in [(4, 0), (6, 1)] {
+        let reports = Reports::default();
+        let root = reports.root();
+        TaskHolder::builder(&root)
+            .grace(Duration::from_secs(5))
+            .scope(async |_| {
+                root.cancel();
+                tokio::time::sleep(Duration::from_secs(body)).await;
+            })
+            .await;
+        let what = "the body of a scope has not returned within its grace of 5s: it is waited for";
+        assert_eq!(reports.count(what), told, "{:?}", reports.all());
+        assert_eq!(reports.all().len(), told);
+    }
+}

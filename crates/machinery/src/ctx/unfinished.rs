@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::tree::Line;
 use super::{Busy, Ctx};
+use crate::time::Rounded;
 use crate::{Name, time};
 
 /// Whoever can say what some piece of work of a context is.
@@ -267,7 +268,7 @@ impl fmt::Display for UnfinishedWork {
             write!(f, " from {location}")?;
         }
         match self.running_for {
-            Some(age) => write!(f, ", running for {age:?}"),
+            Some(age) => write!(f, ", running for {}", Rounded(age)),
             None => Ok(()),
         }
     }

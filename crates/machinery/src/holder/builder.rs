@@ -62,6 +62,10 @@ impl<'a, P> HolderBuilder<'a, P> {
     /// How long tasks may clean up once they have been told to stop. What has not stopped then is aborted and
     /// reported. Without it they are waited for, however long they take.
     ///
+    /// It is for work that is told: a future given to [`add`](super::Tasks::add) is dropped at its next await, with or without it.
+    /// One that is to go on to its own end within the grace is added as `add_with(name, |_| future)`. The body of a
+    /// [scope](Self::scope) that has not returned by then is reported as well, and still waited for.
+    ///
     /// It needs a runtime with a clock, and is not kept where there is none.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = Some(grace);

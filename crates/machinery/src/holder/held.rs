@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use crate::ctx::{UnfinishedWork, Witness};
+use crate::time::Rounded;
 use crate::{Name, time};
 
 impl Shared {
@@ -100,7 +101,7 @@ impl fmt::Display for HeldTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` from {}", self.name, self.location)?;
         match self.age {
-            Some(age) => write!(f, ", running for {age:?}"),
+            Some(age) => write!(f, ", running for {}", Rounded(age)),
             None => f.write_str(", which has not waited for anything so far"),
         }
     }

@@ -22,7 +22,7 @@ use crate::{Ctx, Report};
 ///
 /// - A failing task is reported and does not stop its siblings; [`TaskHolder::builder`] has the other policies.
 /// - If the context completes, the tasks are cancelled at once and waited for. The body is not dropped under its feet:
-///   it sees the end through `tasks.ctx()`.
+///   what may wait for long in it, as a loop that accepts connections, goes through `tasks.ctx().run(…)`, or the scope never ends.
 /// - If the body fails, which is to return an `Err`, or panics, the tasks are cancelled and waited for, and then the
 ///   failure is returned, or the panic goes on.
 ///
@@ -54,6 +54,29 @@ use crate::{Ctx, Report};
 /// })
 /// .await;
 /// assert_eq!(answers.unwrap(), 3);
+/// # }
+/// ```
+///
+/// A body that adds tasks for as long as its context lives:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// # async fn serve(_: machinery::Ctx, _: tokio::net::TcpStream) -> std::io::Result<()> { Ok(()) }
+/// use machinery::{Ctx, task_holder};
+///
+/// let root = Ctx::beginning("server");
+/// # root.cancel();
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// task_holder(&root, async |tasks| {
+///     while let Ok(accepted) = tasks.ctx().run(listener.accept()).await {
+///         let (stream, peer) = accepted?;
+///         tasks.add_with(peer.to_string(), |ctx| serve(ctx, stream));
+///     }
+///     std::io::Result::Ok(())
+/// })
+/// .await?;
+/// # Ok(())
 /// # }
 /// ```
 #[track_caller]
@@ -147,7 +170,11 @@ async fn run_body<F: Future, P>(holder: &TaskHolder<P>, body: F) -> thread::Resu
             Err(panic) => Poll::Ready(Err(panic)),
             Ok(Poll::Pending) => {
                 // The tasks have no more time when the body takes its own.
-                wait::keep_grace(&mut grace, shared, cx);
+                if let Some(grace) = wait::keep_grace(&mut grace, shared, cx) {
+                    let what =
+                        format!("the body of a scope has not returned within its grace of {grace:?}: it is waited for");
+                    Report::new(&shared.ctx, &what).at(shared.ctx.location()).send();
+                }
                 Poll::Pending
             }
         }

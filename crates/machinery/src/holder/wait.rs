@@ -9,6 +9,7 @@ use super::core::Abort;
 use super::shared::Shared;
 use crate::Report;
 use crate::task::graced::Grace;
+use crate::time::Rounded;
 
 /// Waits until nothing runs, and closes the holder in that moment.
 pub(super) struct Wait<'a> {
@@ -50,14 +51,12 @@ impl Future for Wait<'_> {
     }
 }
 
-/// Aborts what is left once the grace is over.
-pub(super) fn keep_grace(grace: &mut Option<Grace>, shared: &Shared, cx: &mut Context<'_>) {
-    let Some(running) = grace else { return };
-    if running.poll_over(&shared.ctx, cx).is_ready() {
-        let length = running.length();
-        *grace = None;
-        abort_what_is_left(shared, length);
-    }
+/// Aborts what is left once the grace is over, and gives the grace when that is.
+pub(super) fn keep_grace(grace: &mut Option<Grace>, shared: &Shared, cx: &mut Context<'_>) -> Option<Duration> {
+    grace.as_mut()?.poll_over(&shared.ctx, cx).is_ready().then_some(())?;
+    let length = grace.take()?.length();
+    abort_what_is_left(shared, length);
+    Some(length)
 }
 
 fn abort_what_is_left(shared: &Shared, grace: Duration) {
@@ -74,7 +73,7 @@ fn abort_what_is_left(shared: &Shared, grace: Duration) {
     shared.abort(Abort::Grace);
     for (name, at, age) in left {
         let running = match age {
-            Some(age) => format!("has been running for {age:?}"),
+            Some(age) => format!("has been running for {}", Rounded(age)),
             None => "has been running without a pause since before it was told".to_owned(),
         };
         let what = format!(
