@@ -203,7 +203,8 @@ impl sealed::Sealed for SharedError {
 impl<Y: Send + 'static> AsyncGenerator<Y> {
     /// Makes a generator of plain items from its body.
     ///
-    /// The body passes on with `?` what the consumer throws in, and can fail with nothing else.
+    /// The body passes on with `?` what the consumer throws in, and can fail with nothing else: a `?` on another error does
+    /// not compile, and wants [`fallible`](Self::fallible).
     ///
     /// # Examples
     ///
@@ -233,7 +234,8 @@ impl<Y: Send + 'static> AsyncGenerator<Y> {
     /// Makes a generator of plain items on a child of `ctx` with this name; the body is given that child.
     ///
     /// A body that is inside an await of its own when it is to stop can see that in the context. It has a grace of 10 s
-    /// then; [`GeneratorBuilder::grace`] sets another.
+    /// then; [`GeneratorBuilder::grace`] sets another. One that may fail with errors of its own is made with
+    /// [`GeneratorBuilder::new().on(&ctx, "name").fallible(…)`](GeneratorBuilder::on).
     ///
     /// It is work of `ctx` from its first poll to its end: whoever waits for the context to drain waits for a generator that stands
     /// at a yield as well, until it is polled again, closed or dropped.

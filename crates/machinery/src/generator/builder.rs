@@ -45,6 +45,30 @@ pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// assert_eq!(mean.next().await, None);
 /// # }
 /// ```
+///
+/// The lines of a file, on a context, with what goes wrong as the last item:
+///
+/// ```
+/// use machinery::generator::{AsyncGenerator, GeneratorBuilder};
+/// use machinery::{Ctx, SharedError};
+/// use tokio::{fs::File, io::{AsyncBufReadExt, BufReader}};
+///
+/// fn lines(ctx: &Ctx, path: &'static str) -> AsyncGenerator<String, (), SharedError> {
+///     GeneratorBuilder::new().on(ctx, path).fallible(move |_ctx, mut y| async move {
+///         let mut lines = BufReader::new(File::open(path).await?).lines();
+///         while let Some(line) = lines.next_line().await? {
+///             y.yield_(line).await?;
+///         }
+///         Ok(())
+///     })
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let root = Ctx::beginning("app");
+/// assert!(lines(&root, "no such file").next().await.unwrap().is_err());
+/// # }
+/// ```
 #[must_use = "it makes a generator with `plain` or `fallible`"]
 pub struct GeneratorBuilder<S = (), C = ()> {
     place: C,

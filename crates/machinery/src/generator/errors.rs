@@ -94,7 +94,8 @@ impl Error for GeneratorError {}
 
 /// The error that a `yield_` ends with: one that was thrown into the generator at that place.
 ///
-/// It shows itself as the error inside. A body that passes it on with `?` ends with that very error.
+/// It shows itself as the error inside. A body that passes it on with `?` ends with that very error. Nothing converts into
+/// it: a body with a `?` on errors of its own is that of a [`fallible`](super::AsyncGenerator::fallible) generator.
 ///
 /// # Examples
 ///

@@ -39,7 +39,8 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// Spawns a future as a task. When it has to stop it is dropped at its next await.
+    /// Spawns a future as a task. When it has to stop it is dropped at its next await; one that is to go on to its end is
+    /// added as [`add_with(name, |_| future)`](Self::add_with).
     ///
     /// The task belongs to the holder, whatever becomes of the handle that is returned. Its error is reported, or
     /// collected by the holder.
