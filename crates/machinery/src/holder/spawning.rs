@@ -286,7 +286,7 @@ impl Reserved<'_> {
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
         if !self.started {
-            self.shared.settle::<()>(self.key, End::Cut(Cut::Elsewhere));
+            self.shared.settle::<()>(self.key, End::Cut(Cut::Elsewhere(None)));
             self.shared.release(self.key);
         }
     }

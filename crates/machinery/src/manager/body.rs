@@ -16,6 +16,7 @@ use crate::SharedError;
 use crate::error::panic_message;
 use crate::generator::{AsyncGenerator, GeneratorError, Items, stop_async_generator};
 use crate::task::Adopt;
+use crate::task::error::Cut;
 use crate::task::work::End;
 
 /// One step of a source.
@@ -270,9 +271,9 @@ where
             End::Value(value) => Step::Only(value.into_feed().0),
             End::Failed(failure) => Step::Only(Given::Error(failure.error)),
             End::Panicked(panic) => Step::Only(Given::Error(panic)),
+            End::Cut(Cut::Elsewhere(Some(cancelled))) if !this.stopped => Step::Only(Given::Error(cancelled)),
             // What the manager has stopped itself has no result.
-            End::Cut(_) | End::Stopped if this.stopped => Step::End(None),
-            End::Cut(_) | End::Stopped => Step::Only(Given::Error(Arc::new(TaskWasCancelled))),
+            End::Cut(_) | End::Stopped => Step::End(None),
         })
     }
 
@@ -283,15 +284,3 @@ where
         true
     }
 }
-
-/// The failure of a task that somebody else has cancelled.
-#[derive(Debug)]
-struct TaskWasCancelled;
-
-impl fmt::Display for TaskWasCancelled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the task was cancelled")
-    }
-}
-
-impl std::error::Error for TaskWasCancelled {}

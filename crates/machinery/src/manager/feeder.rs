@@ -229,6 +229,9 @@ where
     /// It counts among the running futures, and none waits for it. When the context completes it is cancelled, and the stream of results
     /// ends only when it has ended.
     ///
+    /// A task that fails or panics gives its error as a failure. One that somebody else cancels gives what its handle says, a
+    /// [`TaskError`](crate::TaskError) or a `JoinError`, which knows that it was cancelled.
+    ///
     /// # Examples
     ///
     /// ```

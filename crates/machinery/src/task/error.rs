@@ -64,8 +64,8 @@ pub(crate) enum Cut {
     Shutdown,
     /// It was never started.
     Refused(SharedError),
-    /// What it took over was cancelled by somebody else.
-    Elsewhere,
+    /// What it took over was cancelled by somebody else, as the handle says.
+    Elsewhere(Option<SharedError>),
 }
 
 /// Whether an error only says that something was stopped: what is awaited below a context ends with such. One that says
@@ -187,7 +187,7 @@ impl fmt::Display for TaskError {
             Why::Failed(failure) => write!(f, "failed: {failure}"),
             // The error of a panic says that it is one.
             Why::Panicked(error) => fmt::Display::fmt(error, f),
-            Why::Cancelled(Cut::Asked | Cut::Elsewhere | Cut::Context(None)) => f.write_str("was cancelled"),
+            Why::Cancelled(Cut::Asked | Cut::Elsewhere(_) | Cut::Context(None)) => f.write_str("was cancelled"),
             Why::Cancelled(Cut::Context(Some(completion))) => write!(f, "was cancelled: {completion}"),
             Why::Cancelled(Cut::Grace) => f.write_str("was aborted, as its grace was over"),
             Why::Cancelled(Cut::HolderDropped) => f.write_str("was aborted, as its holder was dropped"),
@@ -216,7 +216,7 @@ impl Error for TaskError {
             Why::Failed(failure) => Some(&*failure.error),
             Why::Panicked(error) => Some(&**error),
             Why::Cancelled(Cut::Context(Some(completion))) => Some(completion),
-            Why::Cancelled(Cut::Refused(reason)) => Some(&**reason),
+            Why::Cancelled(Cut::Refused(reason) | Cut::Elsewhere(Some(reason))) => Some(&**reason),
             Why::Cancelled(_) => None,
         }
     }

@@ -174,7 +174,7 @@ impl<R: Outcome + Send + 'static> Adopt for JoinHandle<R> {
             Ok(outcome) => End::of(outcome.into_outcome()),
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => End::Panicked(panic_error(panic)),
-                Err(_) => End::Cut(Cut::Elsewhere),
+                Err(cancelled) => End::Cut(Cut::Elsewhere(Some(Arc::new(cancelled)))),
             },
         })
     }
@@ -198,7 +198,7 @@ impl<T: Send + 'static> Adopt for Task<T> {
             Err(error) => match error.error() {
                 Some(panic) if error.is_panic() => End::Panicked(panic.clone()),
                 Some(own) => End::Failed(Failure { error: own.clone(), kind: error.kind() }),
-                None => End::Cut(Cut::Elsewhere),
+                None => End::Cut(Cut::Elsewhere(Some(Arc::new(error)))),
             },
         })
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use machinery::{Ctx, Feed, QueueManagerResult as Fed, queue_manager, task_holder};
+use machinery::{Ctx, Feed, QueueManagerResult as Fed, TaskError, queue_manager, task_holder};
 use tokio::time::{Instant, sleep};
 
 use super::common::{Alive, all, note, values};
@@ -89,12 +89,41 @@ async fn a_task_is_taken_over_and_its_result_yielded() {
     assert_eq!(
         said[2..],
         [
-            "task `cancelled`: failed: the task was cancelled",
+            "task `cancelled`: failed: task `t` of `root-->task_holder` was cancelled",
             "task `failed`: failed: bad",
             "task `ours`: 1",
             "task `tokio's`: 2",
         ]
     );
+}
+
+#[tokio::test]
+async fn the_failure_of_a_cancelled_task_is_told_from_that_of_one_that_failed() {
+    let root = Ctx::beginning("root");
+    let (feeder, mut results) = queue_manager::<()>(&root).build();
+    let ours = machinery::async_as_background(&root, "ours", std::future::pending::<()>());
+    let foreign = tokio::spawn(std::future::pending::<()>());
+    ours.cancel();
+    foreign.abort();
+    feeder.add_task("ours", ours);
+    feeder.add_task("foreign", foreign);
+    let (mut told, mut foreign) = (0, 0);
+    for _ in 0..2 {
+        let Some(Fed::Failure { exception, .. }) = results.next().await else { panic!("a failure") };
+        told += usize::from(exception.downcast_ref().is_some_and(TaskError::is_cancelled));
+        foreign += usize::from(exception.downcast_ref().is_some_and(tokio::task::JoinError::is_cancelled));
+    }
+    assert_eq!((told, foreign), (1, 1));
+
+    // A holder that takes a task over says the same, with what it heard as its source.
+    task_holder(&root, async |tasks| {
+        let foreign = tokio::spawn(std::future::pending::<()>());
+        foreign.abort();
+        let error = tasks.add_task("foreign", foreign).await.unwrap_err();
+        assert!(error.is_cancelled());
+        assert!(std::error::Error::source(&error).is_some_and(|source| source.is::<tokio::task::JoinError>()));
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
