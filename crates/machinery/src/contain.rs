@@ -3,7 +3,7 @@
 //! Wakers and callbacks belong to whoever registered them. One that panics must neither keep its siblings from
 //! running nor unwind through the call that completed something on behalf of everybody.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::task::Waker;
 
 use crate::SharedError;
@@ -26,6 +26,38 @@ pub(crate) fn wake(waker: Waker) {
         let _ = contain(|| tracing::error!("a waker {panic}"));
     }
 }
+
+/// Panics of users are contained before they reach what these share, so that a panic caught elsewhere finds them whole.
+macro_rules! whole_after_a_panic {
+    ($(($($generic:ident),*) $type:ty;)*) => {
+        $(
+            impl<$($generic),*> UnwindSafe for $type {}
+            impl<$($generic),*> RefUnwindSafe for $type {}
+        )*
+    };
+}
+
+whole_after_a_panic! {
+    () crate::Completion;
+    () crate::Event;
+    () crate::event::EventWait;
+    () crate::Tasks;
+    (P) crate::TaskHolder<P>;
+    (T) crate::Task<T>;
+    () crate::TaskError;
+    (T) crate::Queue<T>;
+    (T) crate::queue::QueueStream<T>;
+    (T) crate::SyncQueue<T>;
+    (T) crate::sync_queue::SyncIter<T>;
+    () crate::Ticker;
+    () crate::tick::TickerHandle;
+    () crate::tick::Pauser;
+    (T, C) crate::QueueFeeder<T, C>;
+}
+
+// This one lends its value to everybody.
+impl<T: RefUnwindSafe> UnwindSafe for crate::Promise<T> {}
+impl<T: RefUnwindSafe> RefUnwindSafe for crate::Promise<T> {}
 
 #[cfg(test)]
 mod tests {

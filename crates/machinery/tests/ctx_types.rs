@@ -7,7 +7,13 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use machinery::ctx::{
     CallbackFinished, CallbackId, Canceller, Close, Completion, CompletionKind, Done, Drained, Removal, Run,
 };
-use machinery::{Ctx, CtxGuard, CtxOptions, Name, NoRuntime};
+use machinery::queue::QueueStream;
+use machinery::sync_queue::SyncIter;
+use machinery::tick::{Pauser, TickerHandle};
+use machinery::{
+    Ctx, CtxGuard, CtxOptions, Event, Name, NoRuntime, Promise, Queue, QueueFeeder, SyncQueue, Task, TaskError,
+    TaskHolder, Tasks, Ticker,
+};
 
 macro_rules! table {
     ($($type:ty: $($bound:path)|+;)*) => {
@@ -46,6 +52,29 @@ fn contexts_may_be_used_after_a_panic_was_caught() {
         CtxGuard: UnwindSafe | RefUnwindSafe;
         Canceller: UnwindSafe | RefUnwindSafe;
         Done: UnwindSafe | RefUnwindSafe;
+        Drained: UnwindSafe | RefUnwindSafe;
+        Completion: UnwindSafe | RefUnwindSafe;
+    }
+}
+
+#[test]
+fn what_hangs_on_contexts_may_be_used_after_a_panic_was_caught() {
+    type Item = std::cell::Cell<u8>;
+    table! {
+        Event: UnwindSafe | RefUnwindSafe;
+        Promise<u8>: UnwindSafe | RefUnwindSafe;
+        Task<Item>: UnwindSafe | RefUnwindSafe;
+        TaskError: UnwindSafe | RefUnwindSafe;
+        Tasks: UnwindSafe | RefUnwindSafe;
+        TaskHolder: UnwindSafe | RefUnwindSafe;
+        Queue<Item>: UnwindSafe | RefUnwindSafe;
+        QueueStream<Item>: UnwindSafe | RefUnwindSafe;
+        SyncQueue<Item>: UnwindSafe | RefUnwindSafe;
+        SyncIter<Item>: UnwindSafe | RefUnwindSafe;
+        Ticker: UnwindSafe | RefUnwindSafe;
+        TickerHandle: UnwindSafe | RefUnwindSafe;
+        Pauser: UnwindSafe | RefUnwindSafe;
+        QueueFeeder<Item>: UnwindSafe | RefUnwindSafe;
     }
 }
 
