@@ -75,7 +75,8 @@ pub(crate) use shared::{Consumer, Options, Shared};
 ///
 /// # Drop
 ///
-/// When the last handle and the last stream are gone the queue's context is cancelled, and the items are dropped.
+/// When the last handle and the last stream are gone the queue's context is cancelled, and the items are dropped. A
+/// panic of one in its drop is reported, and the others are dropped all the same.
 ///
 /// # Examples
 ///
@@ -261,6 +262,12 @@ impl<T> Queue<T> {
         self.shared.engine.len()
     }
 
+    /// Whether as many entries are in the queue as it has room for: with a capacity of zero always, and without one never.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.capacity().is_some_and(|capacity| self.len() >= capacity)
+    }
+
     /// How many entries the queue has room for; `None` if for all.
     #[must_use]
     pub fn capacity(&self) -> Option<usize> {
@@ -370,7 +377,8 @@ impl QueueBuilder {
     /// How many entries there is room for; without this, for all.
     ///
     /// It holds for [`append_wait`](Queue::append_wait) and [`try_append`](Queue::try_append). With a capacity of
-    /// zero every item is handed from a producer that waits to a consumer that waits.
+    /// zero every item is handed from a producer that waits to a consumer that waits, or that looks by
+    /// [`remaining`](Queue::remaining).
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = Some(capacity);
         self

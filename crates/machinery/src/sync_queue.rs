@@ -31,6 +31,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::queue::{AppendError, AppendWait, LimitedQueue, Options, Remaining, Shared, TryAppendError};
 use crate::{Ctx, Event, Name, Queue};
@@ -45,7 +46,8 @@ pub use iter::{NextTimeoutError, SyncIter};
 ///
 /// # Drop
 ///
-/// When the last handle and the last iterator are gone the queue's context is cancelled, and the items are dropped.
+/// When the last handle and the last iterator are gone the queue's context is cancelled, and the items are dropped. A
+/// panic of one in its drop is reported, and the others are dropped all the same.
 ///
 /// # Examples
 ///
@@ -134,6 +136,43 @@ impl<T> SyncQueue<T> {
         park::block_on(|cx| Pin::new(&mut wait).poll(cx))
     }
 
+    /// Appends an item at the back, and blocks the thread for so long at most until there is room for it.
+    ///
+    /// The time is told as by [`SyncIter::next_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// [`TryAppendError`] with the item if there was no room in time, or once the queue's context has completed.
+    ///
+    /// # Fairness
+    ///
+    /// As with [`append_wait`](Self::append_wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use machinery::{Ctx, sync_queue};
+    /// use std::time::Duration;
+    ///
+    /// let root = Ctx::beginning("app");
+    /// let queue = sync_queue(&root).capacity(1).build();
+    /// queue.append_timeout("one", Duration::from_secs(1)).unwrap();
+    /// let late = queue.append_timeout("two", Duration::ZERO).unwrap_err();
+    /// assert!(late.is_full());
+    /// assert_eq!(late.into_inner(), "two");
+    /// ```
+    pub fn append_timeout(&self, item: T, timeout: Duration) -> Result<(), TryAppendError<T>> {
+        let Err(refused) = self.try_append(item) else { return Ok(()) };
+        if refused.is_done() || timeout.is_zero() {
+            return Err(refused);
+        }
+        let mut wait = AppendWait::new(&self.shared, refused.into_inner());
+        match park::block_on_for(self.ctx(), timeout, |cx| Pin::new(&mut wait).poll(cx)) {
+            Some(appended) => appended.map_err(TryAppendError::from),
+            None => wait.withdraw().map_or(Ok(()), |item| Err(TryAppendError::full(item))),
+        }
+    }
+
     /// Appends an item at the back if there is room for it now.
     ///
     /// With a capacity of zero there is, for one item, while a consumer waits. The item stays in the queue if that one goes
@@ -187,6 +226,12 @@ impl<T> SyncQueue<T> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.engine.len()
+    }
+
+    /// Whether as many entries are in the queue as it has room for: with a capacity of zero always, and without one never.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.capacity().is_some_and(|capacity| self.len() >= capacity)
     }
 
     /// How many entries the queue has room for; `None` if for all.
@@ -309,7 +354,8 @@ impl SyncQueueBuilder {
     /// How many entries there is room for; without this, for all.
     ///
     /// It holds for [`append_wait`](SyncQueue::append_wait) and [`try_append`](SyncQueue::try_append). With a
-    /// capacity of zero every item is handed from a producer that waits to a consumer that waits.
+    /// capacity of zero every item is handed from a producer that waits to a consumer that waits, or that looks by
+    /// [`try_next`](SyncIter::try_next) or [`remaining`](SyncQueue::remaining).
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = Some(capacity);
         self

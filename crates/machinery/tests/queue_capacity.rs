@@ -536,3 +536,48 @@ fn a_refused_item_says_which_queue_and_why() {
     }
     assert_eq!((late.into_inner(), waited.into_inner()), (3, 4));
 }
+
+#[test]
+fn with_no_room_at_all_one_who_does_not_wait_takes_the_item_of_a_producer_that_does() {
+    let root = Ctx::beginning("app");
+    let queue = queue(&root).capacity(0).build();
+    let mut items = queue.for_threads().iter();
+    let (mut first, mut second) = (queue.append_wait(1), queue.append_wait(2));
+    assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+    assert_eq!(items.try_next(), Some(1));
+    assert_eq!(rest(&queue), [2]);
+    assert!((&mut first).now_or_never().unwrap().is_ok() && (&mut second).now_or_never().unwrap().is_ok());
+    assert_eq!(items.try_next(), None);
+
+    let mut late = queue.append_wait(3);
+    assert!((&mut late).now_or_never().is_none());
+    root.cancel();
+    assert_eq!(rest(&queue), []);
+    assert_eq!((&mut late).now_or_never().unwrap().unwrap_err().into_inner(), 3);
+}
+
+#[test]
+fn a_wait_that_is_given_up_gives_its_item_back() {
+    let root = Ctx::beginning("app");
+    let queue = queue(&root).capacity(1).build();
+    assert_eq!(queue.append_wait(0).withdraw(), Some(0));
+
+    let mut there = queue.append_wait(1);
+    assert!((&mut there).now_or_never().is_some());
+    assert_eq!(there.withdraw(), None);
+
+    let (mut first, mut second) = (queue.append_wait(2), queue.append_wait(3));
+    assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+    assert_eq!(queue.remaining().next(), Some(1));
+    // The room that it was called for goes to the next in line.
+    assert_eq!(first.withdraw(), Some(2));
+    assert!((&mut second).now_or_never().unwrap().is_ok());
+    assert_eq!(rest(&queue), [3]);
+
+    queue.append(4);
+    let mut late = queue.append_wait(5);
+    assert!((&mut late).now_or_never().is_none());
+    root.cancel();
+    assert_eq!((&mut late).now_or_never().unwrap().unwrap_err().into_inner(), 5);
+    assert_eq!(late.withdraw(), None);
+}

@@ -8,6 +8,17 @@ use machinery::queue::downcast;
 use machinery::sync_queue::SyncIter;
 use machinery::{Ctx, CtxOptions, Report, SyncQueue, Tramp, sync_queue};
 
+/// Counts what is reported.
+#[derive(Clone, Default)]
+struct Count(Arc<AtomicUsize>);
+
+impl Tramp for Count {
+    fn log_exception(&self, report: &Report<'_>) {
+        assert!(report.to_string().contains("a mistake"));
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 fn rest<T>(queue: &SyncQueue<T>) -> Vec<T> {
     queue.remaining().collect()
 }
@@ -221,14 +232,6 @@ fn a_producer_waits_for_room_and_gets_its_item_back_at_the_end() {
 
 #[test]
 fn an_instruction_that_panics_is_reported_and_the_thread_goes_on() {
-    #[derive(Clone, Default)]
-    struct Count(Arc<AtomicUsize>);
-    impl Tramp for Count {
-        fn log_exception(&self, report: &Report<'_>) {
-            assert!(report.to_string().contains("a mistake"));
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
     let count = Count::default();
     let root = Ctx::beginning_with("app", CtxOptions::new().tramp(count.clone())).unwrap();
     let queue = SyncQueue::new(&root);
@@ -328,4 +331,39 @@ fn the_last_handle_cancels_the_queues_context_and_drops_its_items() {
     drop(items);
     assert!(ctx.is_cancelled());
     assert_eq!(Arc::strong_count(&item), 1);
+}
+
+#[test]
+fn what_is_left_is_dropped_whole_where_some_of_it_panics_in_its_drop() {
+    #[derive(Clone, Default)]
+    struct Dropped(Arc<AtomicUsize>);
+    struct Panics(Dropped);
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            self.0.0.fetch_add(1, Ordering::Relaxed);
+            panic!("a mistake");
+        }
+    }
+    let told = Count::default();
+    let root = Ctx::beginning_with("app", CtxOptions::new().tramp(told.clone())).unwrap();
+    let (items, instructions) = (Dropped::default(), Dropped::default());
+    let queue = SyncQueue::new(&root);
+    for _ in 0..3 {
+        queue.append(Panics(items.clone()));
+        let held = Panics(instructions.clone());
+        queue.append_instruction(move || drop(held));
+    }
+    drop(queue);
+    assert_eq!(items.0.load(Ordering::Relaxed), 3);
+    assert_eq!(instructions.0.load(Ordering::Relaxed), 3);
+    assert_eq!(told.0.load(Ordering::Relaxed), 6);
+
+    // Where the items have no drop, an instruction may have one.
+    let queue = SyncQueue::<u32>::new(&root);
+    let held = [Panics(instructions.clone()), Panics(items.clone())].map(Some);
+    for held in held {
+        queue.append_instruction(move || drop(held));
+    }
+    drop(queue);
+    assert_eq!(told.0.load(Ordering::Relaxed), 8);
 }

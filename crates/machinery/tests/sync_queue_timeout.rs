@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use machinery::queue::TryAppendError;
 use machinery::sync_queue::NextTimeoutError;
 use machinery::{Ctx, SyncQueue, sync_queue};
 use tokio::sync::oneshot;
@@ -107,4 +108,73 @@ fn scenario_32_a_wait_ends_in_the_destructors_of_a_thread() {
     let [late, came] = seen.recv().unwrap();
     assert!(late.is_err());
     assert_eq!(came, Ok(Some(7)));
+}
+
+/// Appends in a thread of its own, and waits a minute at most.
+fn append(queue: &SyncQueue<u32>, item: u32) -> oneshot::Receiver<Result<(), TryAppendError<u32>>> {
+    let (sender, receiver) = oneshot::channel();
+    let queue = queue.clone();
+    thread::spawn(move || sender.send(queue.append_timeout(item, Duration::from_secs(60))));
+    receiver
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_room_ends_with_its_time_and_gives_the_item_back() {
+    let root = Ctx::beginning("app");
+    for capacity in [0, 1] {
+        let queue = sync_queue(&root).capacity(capacity).build();
+        if capacity == 1 {
+            append(&queue, 1).await.unwrap().unwrap();
+        }
+        assert!(queue.is_full());
+        let start = Instant::now();
+        let late = append(&queue, 2).await.unwrap().unwrap_err();
+        assert_eq!(start.elapsed(), Duration::from_secs(60));
+        assert!(late.is_full());
+        assert_eq!(late.into_inner(), 2);
+        // It stands in nobody's way.
+        queue.remaining().for_each(drop);
+        let mut items = queue.for_tasks().stream();
+        let (appended, item) = tokio::join!(append(&queue, 3), items.next());
+        appended.unwrap().unwrap();
+        assert_eq!(item, Some(3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_room_ends_at_once_with_room_or_the_end() {
+    let root = Ctx::beginning("app");
+    let queue = sync_queue(&root).capacity(1).build();
+    queue.append(1);
+    let start = Instant::now();
+    let (appended, ()) = tokio::join!(append(&queue, 2), async {
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(queue.remaining().next(), Some(1));
+    });
+    appended.unwrap().unwrap();
+    let (refused, ()) = tokio::join!(append(&queue, 3), async {
+        sleep(Duration::from_secs(1)).await;
+        root.cancel();
+    });
+    let refused = refused.unwrap().unwrap_err();
+    assert!(refused.is_done() && refused.completion().is_some());
+    assert_eq!(refused.into_inner(), 3);
+    assert_eq!(start.elapsed(), Duration::from_secs(2));
+    assert!(append(&queue, 4).await.unwrap().unwrap_err().is_done());
+}
+
+#[test]
+fn a_queue_is_full_where_it_has_no_room_left() {
+    let root = Ctx::beginning("app");
+    assert!(!SyncQueue::<u32>::new(&root).is_full());
+    assert!(sync_queue(&root).capacity(0).build::<u32>().is_full());
+    let queue = sync_queue(&root).capacity(1).build();
+    assert!(!queue.is_full());
+    queue.append(1);
+    queue.append(2);
+    assert!(queue.is_full() && queue.for_tasks().is_full());
+    assert!(queue.append_timeout(3, Duration::ZERO).unwrap_err().is_full());
+    queue.remaining().for_each(drop);
+    assert!(!queue.is_full());
+    queue.append_timeout(3, Duration::MAX).unwrap();
 }

@@ -33,6 +33,11 @@ impl<T> Backlog<T> {
         self.items.len() + self.instructions.len()
     }
 
+    /// Whether what is in it has a drop that may do anything.
+    pub(crate) fn drops_of_users(&self) -> bool {
+        (std::mem::needs_drop::<T>() && !self.is_empty()) || !self.instructions.is_empty()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.items.len() == 0 && self.instructions.is_empty()
     }

@@ -174,6 +174,13 @@ impl<T> Engine<T> {
         self.departures.0.outgoing.load(Relaxed) != 0 || self.len() != 0
     }
 
+    /// Whether what is left has a drop that may do anything.
+    pub(crate) fn drops_of_users(&self) -> bool {
+        let outbox = self.departures.0.outbox.lock();
+        let inbox = self.arrivals.0.inbox.lock();
+        outbox.drops_of_users() || inbox.backlog.drops_of_users() || inbox.late.drops_of_users()
+    }
+
     pub(crate) fn capacity(&self) -> Option<usize> {
         self.capacity
     }
@@ -347,6 +354,17 @@ impl<T> Engine<T> {
         drop(inbox);
         drop(waker);
         self.serve_line()
+    }
+
+    /// With no room at all, takes the item of the first producer in line: nothing else brings it to one who does not wait.
+    pub(crate) fn pop_line(&self) -> Option<T> {
+        if self.capacity != Some(0) {
+            return None;
+        }
+        match self.serve_line() {
+            Wait::Item(item) => Some(item),
+            Wait::Registered | Wait::Retry | Wait::Closed => None,
+        }
     }
 
     /// Takes the item of the first producer in line, if there is nothing else.

@@ -40,6 +40,31 @@ impl<'a, T> AppendWait<'a, T> {
     pub(crate) fn new(shared: &'a Shared<T>, item: T) -> Self {
         Self { shared, offer: Offer::Holding(item) }
     }
+
+    /// Gives the wait up and the item back; `None` if the item has been appended, or if the future has given it back already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use machinery::{Ctx, queue};
+    /// use std::time::Duration;
+    /// use tokio::time::timeout;
+    ///
+    /// let root = Ctx::beginning("app");
+    /// let queue = queue(&root).capacity(1).build();
+    /// queue.append("one".to_owned());
+    /// let mut wait = queue.append_wait("two".to_owned());
+    /// if timeout(Duration::from_secs(1), &mut wait).await.is_err() {
+    ///     assert_eq!(wait.withdraw().as_deref(), Some("two"));
+    /// }
+    /// # }
+    /// ```
+    #[must_use = "it holds the item that was not appended"]
+    pub fn withdraw(mut self) -> Option<T> {
+        self.shared.engine.withdraw(&mut self.offer)
+    }
 }
 
 // Nothing is pinned: the item is only ever moved.
@@ -106,6 +131,12 @@ impl<T> AppendError<T> {
     }
 }
 
+impl<T> From<AppendError<T>> for TryAppendError<T> {
+    fn from(error: AppendError<T>) -> Self {
+        Self { item: error.item, closed: Some(error.closed) }
+    }
+}
+
 impl<T> fmt::Display for AppendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.closed, f)
@@ -144,7 +175,8 @@ impl fmt::Display for Closed {
     }
 }
 
-/// Why [`Queue::try_append`](super::Queue::try_append) did not append the item that this holds.
+/// Why [`Queue::try_append`](super::Queue::try_append) did not append the item that this holds, or did not within the time of
+/// [`SyncQueue::append_timeout`](crate::SyncQueue::append_timeout).
 ///
 /// # Examples
 ///
@@ -165,6 +197,10 @@ pub struct TryAppendError<T> {
 }
 
 impl<T> TryAppendError<T> {
+    pub(crate) fn full(item: T) -> Self {
+        Self { item, closed: None }
+    }
+
     pub(crate) fn new(shared: &Shared<T>, (item, why): (T, Refusal)) -> Self {
         let closed = match why {
             Refusal::Full => None,

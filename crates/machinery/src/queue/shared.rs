@@ -121,9 +121,10 @@ impl<T> Shared<T> {
     /// The next item of what is left, without waiting.
     pub(crate) fn next_remaining(&self) -> Option<T> {
         loop {
-            match self.engine.pop_any()? {
-                Entry::Item(item) => return Some(item),
-                Entry::Instruction(instruction) => self.run(instruction),
+            match self.engine.pop_any() {
+                Some(Entry::Item(item)) => return Some(item),
+                Some(Entry::Instruction(instruction)) => self.run(instruction),
+                None => return self.engine.pop_line(),
             }
         }
     }
@@ -147,6 +148,20 @@ impl<T> Shared<T> {
     #[cold]
     fn report(&self, what: &str, panic: &SharedError) {
         Report::new(self.ctx(), what).error(panic).send();
+    }
+}
+
+impl<T> Drop for Shared<T> {
+    /// Drops what is left one by one: where two of a collection panic in their drop, the process aborts.
+    fn drop(&mut self) {
+        if !self.engine.drops_of_users() {
+            return;
+        }
+        while let Some(left) = self.engine.pop_any() {
+            if let Err(panic) = contain(move || drop(left)) {
+                self.report("the drop of what was left in a queue panicked", &panic);
+            }
+        }
     }
 }
 
@@ -287,7 +302,9 @@ impl Consumer {
                 return self.end(shared);
             }
             let Some(cx) = &mut cx else {
-                return Poll::Pending;
+                let item = shared.engine.pop_line();
+                self.yielded = item.is_some();
+                return if self.yielded { Poll::Ready(item) } else { Poll::Pending };
             };
             // Where a capacity is, this may find an item with a producer.
             let share = if COOP && shared.engine.capacity().is_some() && self.has_to_pay() {

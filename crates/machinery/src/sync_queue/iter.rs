@@ -7,12 +7,8 @@ use std::task::Poll;
 use std::time::Duration;
 use std::{fmt, io};
 
-use tokio::runtime::Handle;
-
-use super::park::{block_on, block_on_at_most};
-use crate::alarm::Alarm;
+use super::park::{block_on, block_on_for};
 use crate::queue::{Consumer, Shared};
-use crate::time;
 
 /// How often a consumer looks again before it sleeps: at first after a pause that doubles, then after giving way to
 /// other threads. Being woken costs a thread more than all of that. The first pause is long enough for a busy producer to
@@ -97,45 +93,14 @@ impl<T> SyncIter<T> {
         if let Poll::Ready(item) = self.poll_now() {
             return Ok(item);
         }
-        let ctx = self.shared.ctx().clone();
-        // In the destructors of a thread Tokio has nothing to offer any more.
-        let without_tokio = time::is_tokio_gone();
-        let runtime = if without_tokio { None } else { ctx.runtime().ok() };
-        // Its clock, which may be paused, is to be read, and not that of this thread.
-        let _entered = runtime.as_ref().map(Handle::enter);
-        let Some(until) = time::now_anywhere().checked_add(timeout) else {
-            return Ok(self.wait_for_next());
-        };
         if timeout > Duration::ZERO
             && let Poll::Ready(item) = self.look_again()
         {
             return Ok(item);
         }
-        let mut alarm = (!without_tokio).then(Alarm::default);
-        let consumer = &mut self.consumer;
-        let waited = block_on_at_most(
-            |cx| {
-                if let Poll::Ready(item) = consumer.poll_next::<T, false>(&self.shared, Some(cx)) {
-                    return Poll::Ready(Some(item));
-                }
-                if time::now_anywhere() >= until {
-                    return Poll::Ready(None);
-                }
-                while let Some(set) = &mut alarm {
-                    match set.poll(cx, time::now_anywhere(), until, &ctx) {
-                        Poll::Ready(Ok(())) if time::now_anywhere() >= until => return Poll::Ready(None),
-                        Poll::Ready(Ok(())) => {}
-                        // There is the real clock as well.
-                        Poll::Ready(Err(_)) => alarm = None,
-                        Poll::Pending => break,
-                    }
-                }
-                Poll::Pending
-            },
-            // The runtime may not be running, or have no timers.
-            || until.saturating_duration_since(time::now_anywhere()),
-        );
-        consumer.stop(&self.shared);
+        let ctx = self.shared.ctx().clone();
+        let waited = block_on_for(&ctx, timeout, |cx| self.consumer.poll_next::<T, false>(&self.shared, Some(cx)));
+        self.consumer.stop(&self.shared);
         waited.ok_or_else(|| NextTimeoutError { path: ctx.full_name().into_boxed_str(), timeout })
     }
 
