@@ -267,6 +267,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
             if let Some(result) = self.engine.queued.pop_front() {
                 return Poll::Ready(Some(result));
             }
+            // Asked for before all is taken: what a stream in a task of its own was ahead at its end is there by then.
+            let was_idle = self.is_idle();
             self.engine.take_queued(&self.shared, true);
             self.shared.lane.drop_waiting(&self.shared);
             if !self.engine.queued.is_empty() {
@@ -277,7 +279,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Streamer<T, C> {
                 if self.shared.bell.sleep(cx.waker()) {
                     return Poll::Pending;
                 }
-            } else if self.close() {
+            } else if was_idle && self.close() {
                 self.state = State::Ended;
                 self.engine.drop_sources(&self.shared, false);
                 self.shared.bell.leave();
