@@ -33,6 +33,7 @@ mod streamer;
 
 pub use body::SourcePanicked;
 pub use feed::{Feed, IntoFeed};
+use feeder::Empty;
 pub use feeder::QueueFeeder;
 pub use result::{Added, QueueManagerResult};
 pub use sources::{QueueInput, Source, Sources};
@@ -59,7 +60,7 @@ pub fn queue_manager<T: Send + 'static>(ctx: &Ctx) -> QueueManagerBuilder<T> {
     QueueManagerBuilder {
         ctx: ctx.clone(),
         name: Name::from("queue_manager"),
-        empty: Box::new(|| ()),
+        empty: Empty::Plain(|| ()),
         max_running: usize::MAX,
         max_open: usize::MAX,
         depth_first: false,
@@ -97,7 +98,7 @@ fn cores() -> usize {
 pub struct QueueManagerBuilder<T, C = ()> {
     ctx: Ctx,
     name: Name,
-    empty: Box<dyn Fn() -> C + Send + Sync>,
+    empty: Empty<C>,
     max_running: usize,
     max_open: usize,
     depth_first: bool,
@@ -119,7 +120,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> QueueManagerBuilder<T, C> {
         QueueManagerBuilder {
             ctx: self.ctx,
             name: self.name,
-            empty: Box::new(make),
+            empty: Empty::Made(Arc::new(make)),
             max_running: self.max_running,
             max_open: self.max_open,
             depth_first: self.depth_first,
@@ -192,13 +193,12 @@ impl<T: Send + 'static, C: Clone + Send + 'static> QueueManagerBuilder<T, C> {
             breaker: Event::new(),
             resumed: Notify::new(),
             depth_first: self.depth_first,
-            empty: self.empty,
             ids: AtomicU64::new(0),
             going: Arc::default(),
         });
         let witness: Weak<going::GoingOn> = Arc::downgrade(&shared.going);
         guard.add_witness(witness);
-        (QueueFeeder::new(Arc::clone(&shared)), Streamer::new(shared, guard))
+        (QueueFeeder::new(Arc::clone(&shared), self.empty), Streamer::new(shared, guard))
     }
 }
 

@@ -58,7 +58,33 @@ use crate::{Ctx, Event, Name, NoRuntime, SharedError};
 /// ```
 pub struct QueueFeeder<T, C = ()> {
     shared: Arc<Shared<T, C>>,
+    empty: Empty<C>,
     context: Option<C>,
+}
+
+/// Makes the context values of sources that are given none. It is the feeders' alone, so that it goes with the last one.
+pub(crate) enum Empty<C> {
+    // It costs no allocation.
+    Plain(fn() -> C),
+    Made(Arc<dyn Fn() -> C + Send + Sync>),
+}
+
+impl<C> Empty<C> {
+    fn make(&self) -> C {
+        match self {
+            Self::Plain(make) => make(),
+            Self::Made(make) => make(),
+        }
+    }
+}
+
+impl<C> Clone for Empty<C> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Plain(make) => Self::Plain(*make),
+            Self::Made(make) => Self::Made(Arc::clone(make)),
+        }
+    }
 }
 
 impl<T, C> QueueFeeder<T, C>
@@ -66,8 +92,8 @@ where
     T: Send + 'static,
     C: Clone + Send + 'static,
 {
-    pub(crate) fn new(shared: Arc<Shared<T, C>>) -> Self {
-        Self { shared, context: None }
+    pub(crate) fn new(shared: Arc<Shared<T, C>>, empty: Empty<C>) -> Self {
+        Self { shared, empty, context: None }
     }
 
     /// A feeder of the same manager whose sources carry `context`.
@@ -103,7 +129,7 @@ where
             let mut inbox = self.shared.inbox.lock();
             if inbox.closed {
                 drop(inbox);
-                return self.refused(&name, value);
+                return self.refused(&name, value, context);
             }
             let first = inbox.entries.is_empty();
             match inbox.entries.back_mut() {
@@ -310,7 +336,7 @@ where
 
     /// Its context value: the user's code, which may panic, and then nothing has been added.
     fn context(&self) -> C {
-        self.context.clone().unwrap_or_else(|| (self.shared.empty)())
+        self.context.clone().unwrap_or_else(|| self.empty.make())
     }
 
     /// Offers a source that takes its turns where the results are consumed.
@@ -343,13 +369,13 @@ where
     fn put_in<S>(&self, name: Name, source: S, put: impl FnOnce(&mut Inbox<T, C>, Name, S, C) -> bool) -> Added<S> {
         let context = self.context();
         if self.shared.ctx.is_done() {
-            return self.refused(&name, source);
+            return self.refused(&name, source, context);
         }
         let first = {
             let mut inbox = self.shared.inbox.lock();
             if inbox.closed {
                 drop(inbox);
-                return self.refused(&name, source);
+                return self.refused(&name, source, context);
             }
             put(&mut inbox, name, source, context)
         };
@@ -362,16 +388,16 @@ where
     fn offer_spawned<S>(&self, name: Name, source: S, wrap: impl FnOnce(S) -> Sub<T>) -> Added<S> {
         let context = self.context();
         if let Err(no_runtime) = self.shared.runtime() {
-            return self.refused_without_runtime(&name, source, no_runtime);
+            return self.refused_without_runtime(&name, source, context, no_runtime);
         }
         if self.shared.ctx.is_done() {
-            return self.refused(&name, source);
+            return self.refused(&name, source, context);
         }
         {
             let inbox = self.shared.inbox.lock();
             if inbox.closed {
                 drop(inbox);
-                return self.refused(&name, source);
+                return self.refused(&name, source, context);
             }
             self.shared.running.count();
         }
@@ -381,14 +407,16 @@ where
         Added::Taken
     }
 
-    fn refused<S>(&self, name: &Name, source: S) -> Added<S> {
+    fn refused<S>(&self, name: &Name, source: S, context: C) -> Added<S> {
         self.shared.report_named("source refused: the queue manager has stopped", Some(name), None);
+        self.shared.dispose(Some(name), context);
         Added::Refused(source)
     }
 
-    fn refused_without_runtime<S>(&self, name: &Name, source: S, error: NoRuntime) -> Added<S> {
+    fn refused_without_runtime<S>(&self, name: &Name, source: S, context: C, error: NoRuntime) -> Added<S> {
         let error: SharedError = Arc::new(error);
         self.shared.report_named("source refused", Some(name), Some(&error));
+        self.shared.dispose(Some(name), context);
         Added::Refused(source)
     }
 }
@@ -406,7 +434,7 @@ impl<T, C> QueueFeeder<T, C> {
     /// One more feeder of the same manager.
     fn of(&self, context: Option<C>) -> Self {
         self.shared.feeders.fetch_add(1, Ordering::Relaxed);
-        Self { shared: Arc::clone(&self.shared), context }
+        Self { shared: Arc::clone(&self.shared), empty: self.empty.clone(), context }
     }
 }
 

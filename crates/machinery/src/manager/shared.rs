@@ -50,7 +50,6 @@ pub(crate) struct Shared<T, C> {
     pub(crate) breaker: Event,
     pub(crate) resumed: Notify,
     pub(crate) depth_first: bool,
-    pub(crate) empty: Box<dyn Fn() -> C + Send + Sync>,
     pub(crate) ids: AtomicU64,
     pub(crate) going: Arc<GoingOn>,
 }
