@@ -16,6 +16,8 @@ mod faults;
 mod held;
 #[path = "manager/late.rs"]
 mod late;
+#[path = "manager/letting_go.rs"]
+mod letting_go;
 #[path = "manager/limits.rs"]
 mod limits;
 #[path = "manager/results.rs"]

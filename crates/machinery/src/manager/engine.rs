@@ -544,7 +544,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
             // The task ends it at its first error by itself.
             Ok(copy) => (own::start(shared, &link, copy, sub.body, sub.end_at_first_error), false),
             Err(error) => {
-                leave::sub(shared, sub, None, None);
+                leave::body(shared, &link, sub.body, None);
                 (Box::pin(IterBody::Fresh(Some([Feed::<T>(Given::Error(error))]))), true)
             }
         };

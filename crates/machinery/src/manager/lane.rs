@@ -214,7 +214,10 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Lane<T, C> {
             for (given, context) in batch.items {
                 leave::given(shared, &batch.link, given, Some(context), UNREAD);
             }
-            shared.dispose(batch.link.name.as_ref(), batch.end);
+            if let Some((exception, context)) = batch.end {
+                shared.dispose(batch.link.name.as_ref(), exception);
+                shared.dispose(batch.link.name.as_ref(), context);
+            }
         }
     }
 

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use super::body::guarded;
+use super::body::{BoxBody, guarded};
 use super::feed::{Given, Sub};
 use super::link::LinkRef;
 use super::running;
 use super::shared::{Entry, LATE, Shared};
 use super::sources::{QueueInput, Sources};
 
-/// Puts in what a future or a task ended with, or lets go of it if the stream has ended.
-pub(crate) fn arrive<T, C>(shared: &Arc<Shared<T, C>>, link: &LinkRef, given: Given<T>, context: C)
+/// Puts in what a future, a task or a clean-up ended with, or lets go of it if the stream has ended or there is no context value for it.
+pub(crate) fn arrive<T, C>(shared: &Arc<Shared<T, C>>, link: &LinkRef, given: Given<T>, context: Option<C>)
 where
     T: Send + 'static,
     C: Clone + Send + 'static,
 {
+    let Some(context) = context else { return self::given(shared, link, given, None, LATE) };
     if let Err(Entry::Arrived { link, given, context }) =
         shared.put(Entry::Arrived { link: link.clone(), given, context })
     {
@@ -54,11 +55,19 @@ where
         shared.running.start(shared, sub, parent, context, None);
         return;
     }
-    let closing = guarded(|| sub.body.as_mut().close());
     let link = shared.link(&mut sub, parent);
-    match closing {
-        Ok(Some(closing)) => running::close(shared, &link, context, closing),
+    body(shared, &link, sub.body, context);
+}
+
+/// Lets go of a source that has a record already, and is no task.
+pub(crate) fn body<T, C>(shared: &Arc<Shared<T, C>>, link: &LinkRef, mut body: BoxBody<T>, context: Option<C>)
+where
+    T: Send + 'static,
+    C: Clone + Send + 'static,
+{
+    match guarded(|| body.as_mut().close()) {
+        Ok(Some(closing)) => running::close(shared, link, context, closing),
         Ok(None) | Err(_) => shared.dispose(link.name.as_ref(), context),
     }
-    shared.dispose(link.name.as_ref(), sub.body);
+    shared.dispose(link.name.as_ref(), body);
 }

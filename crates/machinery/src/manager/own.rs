@@ -12,8 +12,7 @@ use super::feed::Given;
 use super::link::LinkRef;
 use super::shared::Shared;
 use super::streamer::UNREAD;
-use super::{going, leave, running};
-use crate::Ctx;
+use super::{going, leave};
 use crate::ctx::Done;
 
 /// How many items such a stream is ahead.
@@ -44,7 +43,7 @@ where
         context: Some(context),
     };
     drop(crate::spawn::spawn(&shared.ctx, puller.run()));
-    Box::pin(Ahead { items, ctx: shared.ctx.clone(), ended: false })
+    Box::pin(Ahead { items, link: link.clone(), shared: Arc::clone(shared), ended: false })
 }
 
 /// A step on its way to the consumer.
@@ -126,11 +125,11 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Puller<T, C> {
                 break;
             }
         }
-        if let Some(Ok(Some(closing))) = self.body.as_mut().map(|body| guarded(|| body.as_mut().close())) {
-            running::close(&shared, &self.link, self.context.take(), closing);
+        if let Some(body) = self.body.take() {
+            leave::body(&shared, &self.link, body, self.context.take());
         }
-        shared.dispose(self.link.name.as_ref(), self.body.take());
-        shared.dispose(self.link.name.as_ref(), self.context.take());
+        // What the consumer did not fetch before it dropped its end.
+        shared.dispose(self.link.name.as_ref(), steps);
     }
 
     fn sent(&self, step: Step<T>) -> Sent<T, C> {
@@ -194,15 +193,28 @@ async fn until<F: Future>(done: &mut Done, future: F) -> Option<F::Output> {
 
 struct Ahead<T: Send + 'static, C: Clone + Send + 'static> {
     items: mpsc::Receiver<Sent<T, C>>,
-    ctx: Ctx,
+    link: LinkRef,
+    shared: Arc<Shared<T, C>>,
     ended: bool,
+}
+
+impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Ahead<T, C> {
+    fn drop(&mut self) {
+        // One by one: the channel would not survive two that panic. Once it is closed no more than one can follow.
+        self.items.close();
+        while let Ok(sent) = self.items.try_recv() {
+            if let Step::Item(given) | Step::Only(given) = sent.fetched() {
+                leave::given(&self.shared, &self.link, given, None, UNREAD);
+            }
+        }
+    }
 }
 
 impl<T: Send + 'static, C: Clone + Send + 'static> Body<T> for Ahead<T, C> {
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step<T>> {
         let this = self.get_mut();
         let step = ready!(this.items.poll_recv(cx)).map(Sent::fetched);
-        if step.is_none() && this.ctx.is_done() {
+        if step.is_none() && this.shared.ctx.is_done() {
             // It did not end: it was stopped, and so will be the manager.
             return Poll::Pending;
         }

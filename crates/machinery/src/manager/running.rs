@@ -20,7 +20,7 @@ use super::feed::{Given, Sub};
 use super::going::Counted;
 use super::leave;
 use super::link::LinkRef;
-use super::shared::{LATE, Resume, Shared};
+use super::shared::{Resume, Shared};
 use super::sources::{QueueInput, Sources};
 use crate::ctx::Done;
 use crate::sync::Mutex;
@@ -176,10 +176,7 @@ impl<T, C> Run<T, C> {
 
 impl<T: Send + 'static, C: Clone + Send + 'static> Run<T, C> {
     fn deliver(&mut self, given: Given<T>) {
-        match self.context.take() {
-            Some(context) => leave::arrive(&self.shared, &self.link, given, context),
-            None => leave::given(&self.shared, &self.link, given, None, LATE),
-        }
+        leave::arrive(&self.shared, &self.link, given, self.context.take());
     }
 }
 
@@ -246,7 +243,6 @@ impl<T, C> Drop for Run<T, C> {
             self.deliver_gone();
         }
         self.shared.dispose(self.link.name.as_ref(), self.context.take());
-        self.busy = None;
         // Starting the next one here would recurse once for each: on a runtime that is gone none of them can run.
         let waiting = {
             let mut state = self.shared.running.state.lock();
@@ -261,6 +257,7 @@ impl<T, C> Drop for Run<T, C> {
             }
             self.shared.running.uncount(&self.shared);
         }
+        self.busy = None;
         self.shared.running.uncount(&self.shared);
     }
 }
@@ -304,10 +301,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Future for Closer<T, C> {
             Err(panic) => Err(panic),
         };
         if let Err(error) = ended {
-            match this.context.take() {
-                Some(context) => this.shared.arrive_failed(&this.link, error, context),
-                None => this.shared.report(LATE, &Sources::link(&this.link), Some(&error)),
-            }
+            leave::arrive(&this.shared, &this.link, Given::Error(error), this.context.take());
         }
         Poll::Ready(())
     }

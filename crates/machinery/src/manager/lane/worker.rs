@@ -31,7 +31,7 @@ impl Called {
             Self::Nobody => {}
             Self::Parked(thread) => thread.unpark(),
             Self::Absent(cell) => {
-                let worker = Worker { busy: Some(shared.ctx.busy()), shared: Arc::clone(shared), cell, began: false };
+                let worker = Worker { _busy: shared.ctx.busy(), shared: Arc::clone(shared), cell, began: false };
                 // Without a runtime, or on one that is gone, the worker is dropped, and its drop says so.
                 if let Ok(handle) = shared.runtime() {
                     drop(handle.spawn_blocking(move || worker.work()));
@@ -44,8 +44,9 @@ impl Called {
 struct Worker<T: Send + 'static, C: Clone + Send + 'static> {
     shared: Arc<Shared<T, C>>,
     cell: usize,
-    busy: Option<Busy>,
     began: bool,
+    /// It counts until all that it lets go of does.
+    _busy: Busy,
 }
 
 impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
@@ -95,11 +96,6 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
             }
         }
         lane.pulse.call(&shared.bell);
-        if shared.inbox.lock().closed {
-            // What is let go of may still have to be waited for: this worker counts until that does.
-            lane.discard(&shared);
-        }
-        drop(self);
         // What was starved before this worker had left is not missed: the consumer may have come to half the buffer meanwhile.
         if lane.starved.load(Ordering::SeqCst)
             && lane.buffered.load(Ordering::Acquire) <= lane.buffer / 2
@@ -118,12 +114,19 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
 
 impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Worker<T, C> {
     fn drop(&mut self) {
-        self.busy = None;
-        if self.began {
-            return;
-        }
-        // The runtime is gone: so are the sources.
         let shared = Arc::clone(&self.shared);
+        if !self.began {
+            self.give_up(&shared);
+        }
+        if shared.inbox.lock().closed {
+            shared.lane.discard(&shared);
+        }
+    }
+}
+
+impl<T: Send + 'static, C: Clone + Send + 'static> Worker<T, C> {
+    /// The runtime is gone: so are the sources.
+    fn give_up(&mut self, shared: &Arc<Shared<T, C>>) {
         let jobs = {
             let mut state = shared.lane.state.lock();
             self.left(&mut state);
@@ -132,7 +135,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Worker<T, C> {
         for job in jobs {
             let Job { sub, link, context, resume, is_open, .. } = job;
             if let Some(resume) = resume {
-                shared.lane.resume(&shared, resume);
+                shared.lane.resume(shared, resume);
             }
             let gone: SharedError = Arc::new(RuntimeGone);
             let stop = (sub.kind != QueueInput::Function).then(|| Some(Arc::clone(&gone)));
@@ -140,18 +143,18 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Worker<T, C> {
             if shared.ctx.is_done() {
                 shared.dispose(link.name.as_ref(), context);
             } else {
-                let (item, end) = last_results(&shared, &link, Some(Given::Error(gone)), stop, context);
+                let (item, end) = last_results(shared, &link, Some(Given::Error(gone)), stop, context);
                 if item.is_some() {
                     shared.lane.buffered.fetch_add(1, Ordering::AcqRel);
                 }
                 let batch = Batch { link, items: item.into_iter().collect(), end };
                 shared.lane.out.lock().push(batch);
-                shared.lane.pulse.left(&shared, true);
+                shared.lane.pulse.left(shared, true);
             }
             if is_open && shared.open.give_back().0 {
                 shared.bell.ring();
             }
-            shared.lane.uncount(&shared);
+            shared.lane.uncount(shared);
         }
     }
 }
