@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::{FutureExt, Stream};
-use machinery::{Ctx, QueueManagerResult, queue_manager};
+use machinery::{Ctx, QueueFeeder, QueueManagerResult, queue_manager};
 use machinery_models::{block_on, model, thread};
 
 /// Scenario 21.
@@ -61,6 +61,45 @@ fn a_completion_ends_a_manager_that_sleeps() {
         assert!(block_on(results.next()).is_none());
         stopping.join().expect("no panic");
         drop(feeder);
+    });
+}
+
+/// What a manager whose sources are all, or whose context completes, makes of what is added meanwhile: whether it was
+/// taken, how many values came out, and how many iteration stops.
+fn ends_while(completes: bool, add: impl FnOnce(QueueFeeder<u8>) -> bool + Send + 'static) -> (bool, usize, usize) {
+    let root = Ctx::beginning("root");
+    let (feeder, mut results) = queue_manager::<u8>(&root).build();
+    feeder.set_as_finished_if_out_of_sources();
+    let adding = thread::spawn(move || add(feeder));
+    if completes {
+        root.cancel();
+    }
+    let (mut values, mut stops) = (0, 0);
+    while let Some(result) = block_on(results.next()) {
+        match result {
+            QueueManagerResult::Success { .. } => values += 1,
+            QueueManagerResult::IterationStop { .. } => stops += 1,
+            _ => {}
+        }
+    }
+    (adding.join().expect("no panic"), values, stops)
+}
+
+#[test]
+fn a_value_that_is_added_while_the_manager_ends_is_yielded_or_given_back() {
+    for completes in [false, true] {
+        model(move || {
+            let (taken, values, _) = ends_while(completes, |feeder| feeder.add_value("seven", 7).is_taken());
+            assert_eq!(values, usize::from(taken));
+        });
+    }
+}
+
+#[test]
+fn a_source_that_is_added_while_the_manager_runs_out_is_drained_or_given_back() {
+    model(|| {
+        let (taken, values, stops) = ends_while(false, |feeder| feeder.add_iter("seven", [7]).is_taken());
+        assert_eq!((values, stops), (usize::from(taken), usize::from(taken)));
     });
 }
 
