@@ -366,6 +366,15 @@ fn a_callback_of_a_handed_over_context_runs_though_no_handle_is_left() {
     drop(child);
     root.cancel();
     assert_eq!(ran.try_iter().collect::<Vec<_>>(), ["before", "after"]);
+
+    let root = Ctx::beginning("root");
+    let child = root.child("child");
+    let (send, ran) = mpsc::channel();
+    child.add_done_callback(move |_| send.send(()).unwrap());
+    drop(child.hand_over());
+    assert!(ran.try_recv().is_err());
+    root.cancel();
+    assert_eq!(ran.try_iter().count(), 1);
 }
 
 #[test]
