@@ -324,6 +324,8 @@ async fn work_below_a_context_that_is_done_is_not_begun() {
     root.cancel_because("too late");
     let error = async_with_timeout(&root, "late", async { panic!("it was begun") }).await.map(drop).unwrap_err();
     assert_eq!(error.completion().unwrap().reason(), Some("too late"));
+    let told = async_with_timeout_with(&root, "late", |_| -> std::future::Ready<()> { panic!("it was begun") });
+    assert_eq!(told.await.unwrap_err().completion().unwrap().reason(), Some("too late"));
 }
 
 #[test]
