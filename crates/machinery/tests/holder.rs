@@ -625,7 +625,7 @@ async fn work_below_a_context_that_is_done_is_refused_and_says_so() {
 async fn held_tasks_are_seen_with_name_line_and_age() {
     let root = Ctx::beginning("root");
     let tasks = TaskHolder::new(&root);
-    let task = tasks.add("poll", pending::<()>());
+    let mut task = tasks.add("poll", pending::<()>());
     let elsewhere = TaskHolder::new(&root);
     assert!(tasks.contains(&task) && !elsewhere.contains(&task));
     assert_eq!((tasks.pending(), elsewhere.pending()), (1, 0));
@@ -636,8 +636,9 @@ async fn held_tasks_are_seen_with_name_line_and_age() {
     assert_eq!(held[0].location().file(), file!());
     assert_eq!(held[0].running_for().unwrap().as_secs(), 90);
     task.cancel();
-    task.await.unwrap_err();
-    assert_eq!(tasks.held().len(), 0);
+    (&mut task).await.unwrap_err();
+    assert!(!tasks.contains(&task));
+    assert_eq!((tasks.pending(), tasks.held().len()), (0, 0));
     tasks.finish().await;
     elsewhere.finish().await;
 }
