@@ -14,6 +14,7 @@ async fn every_kind_of_source_yields_its_values_with_where_they_came_from() {
     let root = Ctx::beginning("root");
     let (feeder, mut results) = queue_manager::<u32>(&root).build();
     feeder.add_value("v", 1);
+    feeder.add_value("w", 10);
     feeder.add_fn("f", || 2);
     feeder.add_iter("i", [3, 4]);
     feeder.add_stream("s", stream::iter([5]));
@@ -26,6 +27,7 @@ async fn every_kind_of_source_yields_its_values_with_where_they_came_from() {
         all(&mut results).await,
         [
             "value `v`: 1",
+            "value `w`: 10",
             "function `f`: 2",
             "iterator `i`: 3",
             "stream `s`: 5",
