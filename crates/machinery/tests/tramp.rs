@@ -7,8 +7,11 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use futures_util::FutureExt;
 use machinery::protocols::{FutureState, WithRepr};
-use machinery::{Ctx, CtxOptions, Event, Name, Promise, Report, SharedError, TaskHolder, Tramp, tramp, wait_for_all};
+use machinery::{
+    AsyncGenerator, Ctx, CtxOptions, Event, Name, Promise, Report, SharedError, TaskHolder, Tramp, tramp, wait_for_all,
+};
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tramps::Kept;
@@ -87,6 +90,27 @@ fn an_unread_error_of_a_promise_without_a_context_is_written_to_tracing() {
     });
     assert_eq!(lines.len(), 1);
     assert!(lines[0].contains("none is free") && lines[0].contains("task=\"port\""), "{lines:?}");
+}
+
+#[test]
+fn an_error_of_a_generator_without_a_context_that_nobody_took_is_written_to_tracing() {
+    for closed in [false, true] {
+        let lines = written(|| {
+            let mut numbers = AsyncGenerator::new(|mut y| async move {
+                let thrown = y.yield_(1).await.unwrap_err();
+                y.yield_(2).await?;
+                Err(thrown)
+            });
+            assert_eq!(numbers.next().now_or_never(), Some(Some(1)));
+            assert_eq!(numbers.throw("no more paper").now_or_never().unwrap().unwrap(), Some(2));
+            assert_eq!(numbers.next().now_or_never(), Some(None));
+            if closed {
+                assert!(numbers.close().now_or_never().unwrap().is_err());
+            }
+        });
+        assert_eq!(lines.len(), usize::from(!closed), "{lines:?}");
+        assert!(lines.iter().all(|line| line.contains("no more paper")), "{lines:?}");
+    }
 }
 
 #[test]
