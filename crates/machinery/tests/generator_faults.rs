@@ -1,10 +1,12 @@
 //! Generators whose bodies, and whose values, panic or are lost half-way.
 
+mod reports;
+
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use futures_util::FutureExt;
 use futures_util::stream::FusedStream;
 use machinery::generator::{AsyncGenerator, GeneratorBuilder, GeneratorError, Thrown, Yielder, stop_async_generator};
 use machinery::{Ctx, SharedError};
+use reports::Reports;
 
 /// Waits for this many polls, without a wake-up.
 async fn wait(polls: u32) {
@@ -290,4 +293,109 @@ async fn to_stop_one_that_has_not_begun_gives_back_what_would_have_been_thrown()
         }
     }
     root.close().await;
+}
+
+#[tokio::test]
+async fn an_error_that_stands_behind_the_last_item_is_reported_where_nobody_asks_for_it() {
+    let reports = Reports::default();
+    let root = reports.root();
+    for asked in [false, true] {
+        let builder = GeneratorBuilder::new().on(&root, "numbers");
+        let mut numbers = builder.fallible(|_, mut y: Yielder<u32>| async move {
+            let mut last = y.yield_(1);
+            begin(&mut last).await;
+            drop(last);
+            Err("disk full".into())
+        });
+        assert_eq!(numbers.next().await.unwrap().unwrap(), 1);
+        if asked {
+            assert_eq!(numbers.next().await.unwrap().unwrap_err().to_string(), "disk full");
+        }
+        drop(numbers);
+        let line = "root-->numbers: a generator was dropped with an error that nobody took: disk full";
+        assert_eq!(reports.take(), if asked { vec![] } else { vec![line] });
+    }
+}
+
+/// Polls it so many times, and drops it; what it ended with, if it did.
+fn polled<F: Future>(future: F, polls: u32) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    (0..polls).find_map(|_| match future.as_mut().poll(&mut cx) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    })
+}
+
+/// Pending a few times, and woken at once.
+async fn rest() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Reliability 16, for what is sent, what is thrown, and stops.
+#[tokio::test(start_paused = true)]
+async fn scenario_16_a_send_a_throw_and_a_stop_dropped_at_every_suspension_lose_and_double_nothing() {
+    for polls in 0..8 {
+        for how in ["send", "throw", "stop"] {
+            let root = Ctx::beginning("app");
+            let log = Arc::new(Mutex::new(Vec::new()));
+            let seen = Arc::clone(&log);
+            let builder = GeneratorBuilder::new().receiving().on(&root, "numbers");
+            let mut numbers = builder.plain(move |_, mut y: Yielder<u32, &'static str>| async move {
+                let say = |what: String| seen.lock().unwrap().push(what);
+                for n in 0..10 {
+                    match y.yield_(n).await {
+                        Ok(None) => {}
+                        Ok(Some(sent)) => say(format!("sent {sent}")),
+                        Err(thrown) => {
+                            say(format!("thrown {thrown}"));
+                            rest().await;
+                            say("clean".to_owned());
+                            return Err(thrown);
+                        }
+                    }
+                    rest().await;
+                }
+                Ok(())
+            });
+            assert_eq!(numbers.next().await, Some(0));
+            let error = Arc::new(std::io::Error::other("enough")) as SharedError;
+            let said = || log.lock().unwrap().join(", ");
+            match how {
+                "send" => {
+                    let item = polled(numbers.send("a word"), polls).map(|sent| sent.unwrap().unwrap());
+                    let mut items = Vec::from_iter(item);
+                    while items.len() < 3 {
+                        items.extend(polled(numbers.next(), 8).unwrap());
+                    }
+                    assert_eq!(items, [1, 2, 3], "after {polls} polls");
+                    assert_eq!(said(), if polls > 0 { "sent a word" } else { "" });
+                }
+                "throw" => {
+                    let ended = polled(numbers.throw(Arc::clone(&error)), polls);
+                    let over = ended.is_some();
+                    assert!(ended.is_none_or(|ended| ended.unwrap_err().to_string() == "enough"));
+                    if !over && polls > 0 {
+                        assert_eq!(polled(numbers.next(), 8), Some(None), "after {polls} polls");
+                    }
+                    assert_eq!(numbers.is_finished(), polls > 0);
+                    assert_eq!(said(), if polls > 0 { "thrown enough, clean" } else { "" });
+                }
+                _ => {
+                    let stopped = polled(stop_async_generator(&mut numbers, None, Some(error)), polls);
+                    if stopped.is_none() {
+                        let again = polled(stop_async_generator(&mut numbers, None, None), 8);
+                        assert!(again.is_some_and(|again| again.is_err()), "after {polls} polls");
+                    }
+                    assert!(numbers.is_finished());
+                    let what = if polls > 0 { "enough" } else { "the generator is cancelled" };
+                    assert_eq!(said(), format!("thrown {what}, clean"), "after {polls} polls");
+                }
+            }
+            drop(numbers);
+            root.close().await;
+        }
+    }
 }
