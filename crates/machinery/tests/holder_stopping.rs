@@ -387,3 +387,30 @@ async fn a_body_that_does_not_return_within_the_grace_is_reported_and_waited_for
         assert_eq!(reports.all().len(), told);
     }
 }
+
+#[tokio::test]
+async fn tasks_that_only_a_shutdown_cut_are_not_said_to_have_failed() {
+    let root = Ctx::beginning("app");
+    for cut in [false, true] {
+        let below = root.child("services");
+        let ended = TaskHolder::builder(&below)
+            .fail_fast()
+            .scope(async |tasks| {
+                tasks.add_with("orderly", |ctx| async move { drop(ctx.done().await) });
+                if cut {
+                    tasks.add("plain", pending::<()>());
+                }
+                tokio::task::yield_now().await;
+                below.cancel_because("SIGTERM");
+            })
+            .await;
+        let Some(failures) = ended.err() else {
+            assert!(!cut);
+            continue;
+        };
+        assert!(cut && failures.is_empty() && failures.body().is_none());
+        let told = failures.to_string();
+        let begins = "tasks in `app-->services-->task_holder` were cut: `app-->services` was cancelled at ";
+        assert!(told.starts_with(begins) && told.ends_with(": SIGTERM"), "{told}");
+    }
+}

@@ -201,6 +201,9 @@ impl Shared {
 /// What went wrong in a holder whose failures are collected: every failed task by name, the body's own error, and the
 /// completion from outside that cut tasks, if one did. At least one of these is there.
 ///
+/// A shutdown from above that cuts tasks gives this without a failure: where that is no error of the program, match on
+/// [`is_empty`](Self::is_empty) and [`body`](Self::body), or let the tasks end by themselves, which cuts none.
+///
 /// # Examples
 ///
 /// ```
@@ -315,7 +318,10 @@ impl IntoIterator for Failures {
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { path, tasks, body, completion } = &*self.0;
-        let count = tasks.len() + usize::from(body.is_some()) + usize::from(completion.is_some());
+        let count = tasks.len() + usize::from(body.is_some());
+        if let (0, Some(completion)) = (count, completion) {
+            return write!(f, "tasks in `{path}` were cut: {completion}");
+        }
         let plural = if count == 1 { "" } else { "s" };
         write!(f, "{count} failure{plural} in `{path}`")?;
         let mut mark = ": ";
