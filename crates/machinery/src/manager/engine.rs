@@ -418,6 +418,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Engine<T, C> {
         if let Some(refused) = refused {
             let mut sub = sub;
             let exception: SharedError = Arc::new(refused);
+            // A task may be on a runtime of its own.
+            let _panic = guarded(|| sub.body.as_mut().stop());
             sub.place = Place::Turn;
             let is_iteration = matches!(sub.kind, QueueInput::Iterator | QueueInput::Stream);
             let Fresh::InTurn(mut source) = Self::fresh(shared, sub, parent, context) else {

@@ -87,7 +87,6 @@ impl<T, C> Drop for Counted<T, C> {
     }
 }
 
-// The order of the fields is the order of their drops: the work is over before it is uncounted.
 struct Puller<T: Send + 'static, C: Clone + Send + 'static> {
     body: Option<BoxBody<T>>,
     steps: Option<mpsc::Sender<Sent<T, C>>>,
@@ -96,6 +95,7 @@ struct Puller<T: Send + 'static, C: Clone + Send + 'static> {
     end_at_first_error: bool,
     link: LinkRef,
     context: Option<C>,
+    // The last one: all that it holds is gone before it is uncounted.
     counted: Counted<T, C>,
 }
 
@@ -189,6 +189,15 @@ async fn until<F: Future>(done: &mut Done, future: F) -> Option<F::Output> {
         future.as_mut().poll(cx).map(Some)
     })
     .await
+}
+
+impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Puller<T, C> {
+    fn drop(&mut self) {
+        // Where the runtime is gone they are still there.
+        let shared = &self.counted.shared;
+        shared.dispose(self.link.name.as_ref(), self.body.take());
+        shared.dispose(self.link.name.as_ref(), self.context.take());
+    }
 }
 
 struct Ahead<T: Send + 'static, C: Clone + Send + 'static> {

@@ -238,6 +238,10 @@ impl<T, C> Drop for Run<T, C> {
         if self.body.is_none() || self.busy.is_none() {
             return;
         }
+        if let Some(body) = &mut self.body {
+            // A task may be on a runtime that goes on.
+            let _panic = guarded(|| body.as_mut().stop());
+        }
         self.drop_body();
         if !self.shared.ctx.is_done() {
             self.deliver_gone();

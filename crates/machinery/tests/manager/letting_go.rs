@@ -1,8 +1,10 @@
 //! What is let go of when nobody wants it any more: each thing by itself, and waited for until that is over.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{FutureExt, stream};
@@ -117,6 +119,53 @@ fn a_blocking_source_is_waited_for_until_it_is_dropped_for_want_of_its_runtime()
     feeder.add_blocking_fn("blocking", move || probe.nothing());
     drop(now(&mut results));
     assert_eq!(*seen.lock().unwrap(), [true]);
+}
+
+#[test]
+fn a_task_of_another_runtime_is_stopped_where_the_manager_has_lost_its_own() {
+    let alive = Alive::default();
+    let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let forever = || {
+        let one = alive.one();
+        other.spawn(async move { std::future::pending::<u32>().await + one.nothing() })
+    };
+    let (runtime, root) = runtime();
+    let (feeder, _results) = queue_manager::<u32>(&root).build();
+    feeder.add_task("task", forever());
+    drop(runtime);
+    let without = Ctx::beginning("without a runtime");
+    let (feeder, mut results) = queue_manager::<u32>(&without).build();
+    let task = Feed::task(forever());
+    feeder.add_fn("function", || task);
+    assert!(now(&mut results).is_some());
+    other.block_on(tokio::task::yield_now());
+    assert_eq!(alive.count(), 0);
+}
+
+struct Explosive(#[expect(dead_code, reason = "it is dropped")] Bomb);
+
+impl futures_util::Stream for Explosive {
+    type Item = u32;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<u32>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_stream_and_its_context_value_may_both_panic_in_their_drop_when_their_runtime_goes() {
+    let heard = Heard::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let options = CtxOptions::new().runtime(runtime.handle().clone()).tramp(heard.clone());
+    let root = Ctx::beginning_with("root", options).unwrap();
+    let context = || Fragile(clones(9), Some(Bomb("context")));
+    let (feeder, mut results) = queue_manager::<u32>(&root).make_empty_context(context).build();
+    feeder.add("own", Feed::stream(Explosive(Bomb("stream"))).in_own_task());
+    assert!(now(&mut results).is_none());
+    runtime.block_on(tokio::task::yield_now());
+    drop(runtime);
+    assert_eq!((dropped(&heard, "stream"), dropped(&heard, "context")), (1, 1), "{:?}", heard.reports());
+    drop(results);
 }
 
 /// Its first clones are good, and the next one panics.
