@@ -70,6 +70,7 @@ use crate::{Name, NoRuntime, SharedError};
 /// assert!(serving.await.starts_with("app-->server stopped as `app` was cancelled"));
 /// # }
 /// ```
+#[doc(alias = "CancellationToken")]
 #[doc(alias = "CTX")]
 #[derive(Clone)]
 pub struct Ctx(pub(crate) NodeRef);
@@ -112,6 +113,7 @@ impl Ctx {
     /// let server = root.child("server");
     /// assert_eq!(server.full_name(), "app-->server");
     /// ```
+    #[doc(alias = "child_token")]
     #[track_caller]
     pub fn child(&self, name: impl Into<Name>) -> CtxGuard {
         options::make_plain(name.into(), Location::caller(), Above::Parent(self))
@@ -283,6 +285,7 @@ impl Ctx {
     /// # Cancel safety
     ///
     /// Cancel safe; see [`Done`].
+    #[doc(alias = "cancelled")]
     pub fn done(&self) -> Done {
         Done::new(self)
     }
@@ -348,6 +351,7 @@ impl Ctx {
     /// assert_eq!(root.run(async { 7 }).await.unwrap_err().reason(), Some("enough"));
     /// # }
     /// ```
+    #[doc(alias = "run_until_cancelled")]
     pub fn run<F: Future>(&self, future: F) -> Run<F> {
         Run::new(self, future)
     }

@@ -48,6 +48,7 @@ const ONE_TIME: u64 = 2;
 /// assert!(!opened.is_set());
 /// # });
 /// ```
+#[doc(alias = "Notify")]
 #[derive(Clone, Default)]
 pub struct Event {
     inner: Arc<Inner>,

@@ -90,6 +90,8 @@ use core::Abort;
 /// assert!(second.is_done());
 /// # }
 /// ```
+#[doc(alias = "JoinSet")]
+#[doc(alias = "TaskTracker")]
 pub struct TaskHolder<P = GoOn> {
     tasks: Tasks,
     /// Until it is finished.
@@ -132,6 +134,8 @@ impl<P: Policy<()>> TaskHolder<P> {
     /// # Cancel safety
     ///
     /// A drop of the future drops the holder: what is left is aborted and reported.
+    #[doc(alias = "abort_all")]
+    #[doc(alias = "shutdown")]
     #[track_caller]
     pub fn stop(mut self) -> impl Future<Output = P::Output> {
         self.cancel();

@@ -56,6 +56,9 @@ pub use streamer::{Next, Streamer};
 /// }
 /// # });
 /// ```
+#[doc(alias = "StreamMap")]
+#[doc(alias = "SelectAll")]
+#[doc(alias = "join_next")]
 pub fn queue_manager<T: Send + 'static>(ctx: &Ctx) -> QueueManagerBuilder<T> {
     QueueManagerBuilder {
         ctx: ctx.clone(),

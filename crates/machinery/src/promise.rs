@@ -46,6 +46,7 @@ use inner::{Inner, Settlement};
 /// assert_eq!(reader.await.unwrap().unwrap(), 8080);
 /// # });
 /// ```
+#[doc(alias = "oneshot")]
 pub struct Promise<T> {
     inner: Arc<Inner<T>>,
 }

@@ -343,6 +343,7 @@ impl<T> fmt::Debug for Queue<T> {
 /// let jobs = queue(&root).name("jobs").capacity(100).build::<String>();
 /// assert_eq!(jobs.ctx().full_name(), "app-->jobs");
 /// ```
+#[doc(alias = "mpsc")]
 pub fn queue(ctx: &Ctx) -> QueueBuilder {
     QueueBuilder { ctx: ctx.clone(), name: Name::from("queue"), capacity: None, empty_on_finished: false }
 }

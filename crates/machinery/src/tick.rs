@@ -79,6 +79,7 @@ use crate::{Ctx, CtxGuard, Name, NoRuntime, SharedError, time};
 /// assert_eq!((ticks, start.elapsed()), (7, Duration::from_secs(20)));
 /// # }
 /// ```
+#[doc(alias = "interval")]
 #[must_use = "a ticker begins with `start`"]
 pub fn tick(every: Duration, ctx: &Ctx) -> TickerBuilder<'_> {
     TickerBuilder {

@@ -43,6 +43,7 @@ use crate::sync::atomic::Ordering;
 /// assert!(seen.is_cancelled());
 /// assert!(!root.is_done());
 /// ```
+#[doc(alias = "DropGuard")]
 #[must_use = "dropping the guard cancels the context at once"]
 pub struct CtxGuard {
     ctx: ManuallyDrop<Ctx>,

@@ -79,6 +79,8 @@ use crate::{Ctx, Report};
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "JoinSet")]
+#[doc(alias = "TaskTracker")]
 #[track_caller]
 pub fn task_holder<B, R>(ctx: &Ctx, body: B) -> impl Future<Output = R> + use<B, R>
 where

@@ -47,6 +47,7 @@ impl Tasks {
     ///
     /// On a holder that has closed, and below a context that is done, the work is dropped, which is reported, and the
     /// task is cancelled from the start; [`try_add`](Self::try_add) gives the work back instead.
+    #[doc(alias = "spawn")]
     #[doc(alias = "add_coroutine")]
     #[inline]
     #[track_caller]
@@ -100,6 +101,7 @@ impl Tasks {
     ///
     /// This is how work that blocks gets into a holder: `tasks.add_task("parse", tokio::task::spawn_blocking(parse))`. It
     /// cannot be stopped once it runs, so that the holder waits for its end, or until its grace is over.
+    #[doc(alias = "spawn_blocking")]
     #[track_caller]
     pub fn add_task<A: Adopt>(&self, name: impl Into<Name>, task: A) -> Task<A::Value> {
         self.task(name).adopt(task)
