@@ -53,6 +53,20 @@ async fn each_blocking_source_keeps_its_own_order_on_any_number_of_threads() {
 }
 
 #[tokio::test]
+async fn blocking_sources_share_one_thread_in_turns() {
+    let root = Ctx::beginning("root");
+    let (feeder, mut results) = queue_manager::<usize>(&root).blocking_threads(1).build();
+    for source in 0..3 {
+        feeder.add_blocking_iter("endless", std::iter::repeat(source));
+    }
+    let mut seen = [0; 3];
+    for _ in 0..9_000 {
+        seen[results.next().await.unwrap().into_value().unwrap()] += 1;
+    }
+    assert!(seen.iter().all(|count| *count > 2_000), "{seen:?}");
+}
+
+#[tokio::test]
 async fn a_slow_consumer_holds_blocking_sources_at_the_buffer() {
     let root = Ctx::beginning("root");
     let (feeder, mut results) = queue_manager::<u64>(&root).blocking_buffer(32).blocking_threads(2).build();
