@@ -113,6 +113,20 @@ fn a_cancel_that_races_the_first_wait_of_the_task_is_heard() {
 }
 
 #[test]
+fn a_holder_is_finished_once_its_context_counts_none_of_its_work() {
+    large_model(|| {
+        let world = World::new();
+        let tasks = TaskHolder::new(&world.root);
+        drop(tasks.add("task", pending::<()>()));
+        let canceller = world.root.canceller();
+        let cancelling = thread::spawn(move || canceller.cancel());
+        world.drive(pin!(tasks.finish()));
+        assert!(world.root.unfinished().is_empty());
+        assert!(cancelling.join().expect("no panic"));
+    });
+}
+
+#[test]
 fn a_task_that_ends_while_it_is_awaited_elsewhere_wakes_who_awaits_it() {
     large_model(|| {
         let world = World::new();
