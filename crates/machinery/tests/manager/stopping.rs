@@ -91,6 +91,21 @@ async fn when_the_context_completes_the_stopped_result_comes_next_and_then_what_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_manager_on_a_context_that_is_done_has_stopped_and_takes_values_until_its_stream_ends() {
+    let root = Ctx::beginning("root");
+    root.cancel_because("too late");
+    let (feeder, mut results) = queue_manager::<u32>(&root).build();
+    assert!(feeder.add_value("v", 1).is_taken());
+    assert_eq!(feeder.add_iter("i", vec![2]).into_refused(), Some(vec![2]));
+    let Some(Fed::Stopped { exception: Some(exception) }) = results.next().await else { panic!("it has stopped") };
+    assert_eq!(exception.downcast_ref::<Completion>().unwrap().reason(), Some("too late"));
+    assert!(feeder.add_value("v", 3).is_taken());
+    assert_eq!(all(&mut results).await, ["value `v`: 1", "value `v`: 3"]);
+    assert_eq!(feeder.add_value("v", 4).into_refused(), Some(4));
+    root.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_stopped_result_comes_ahead_of_what_the_breaker_has_left_as_well() {
     let root = Ctx::beginning("root");
     let (feeder, mut results) = queue_manager::<u32>(&root).build();
