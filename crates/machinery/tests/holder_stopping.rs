@@ -89,6 +89,56 @@ async fn an_error_that_only_says_that_its_context_completed_is_a_cancellation() 
     assert_eq!(reports.all(), Vec::<String>::new());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_task_whose_inner_scope_was_only_cut_by_the_end_of_its_context_is_a_cancellation() {
+    let reports = Reports::default();
+    for failed in [false, true] {
+        let root = reports.root();
+        let ended = TaskHolder::builder(&root)
+            .fail_fast()
+            .scope(async |tasks| {
+                tasks.add_with("cut", async |ctx| {
+                    let inner = TaskHolder::builder(&ctx).fail_fast();
+                    inner.scope(async |tasks| drop(tasks.add("forever", pending::<()>()))).await
+                });
+                tasks.add_with("the body says so", async |ctx| {
+                    let inner = TaskHolder::builder(&ctx).collect_all();
+                    inner.scope(async |tasks| tasks.ctx().run(pending::<()>()).await).await
+                });
+                tokio::task::yield_now().await;
+                if failed {
+                    tasks.add("failing", async { Err::<(), _>("no route") });
+                } else {
+                    root.set_exception("disk full");
+                }
+            })
+            .await
+            .unwrap_err();
+        assert_eq!(ended.len(), usize::from(failed), "{ended}");
+        assert_eq!(ended.completion().is_some(), !failed);
+    }
+
+    // What failed inside is a failure outside as well.
+    let root = reports.root();
+    task_holder(&root, async |tasks| {
+        tasks.add_with("clean-up", async |ctx| {
+            let inner = TaskHolder::builder(&ctx).collect_all();
+            inner
+                .scope(async |tasks| {
+                    tasks.add_with("flush", async |ctx| {
+                        ctx.done().await;
+                        Err::<(), _>("disk full")
+                    });
+                })
+                .await
+        });
+        tokio::task::yield_now().await;
+        root.cancel();
+    })
+    .await;
+    assert_eq!(reports.take().len(), 1);
+}
+
 /// The second holder's context most likely lies where that of the first one lay.
 #[tokio::test]
 async fn a_failure_of_an_earlier_holder_that_stops_a_later_one_comes_from_outside() {

@@ -260,7 +260,7 @@ impl Shared {
         let stopped = own_done || order != Order::Run || self.orders.load(Ordering::Acquire) & TO_ALL != 0;
         let why = match end {
             End::Value(value) => Ok(value),
-            End::Failed(failure) if stopped && is_echo(&failure.error, || self.completion()) => {
+            End::Failed(failure) if stopped && is_echo(&failure.error, &|| self.completion()) => {
                 Err(Why::Cancelled(self.cut(order, None)))
             }
             End::Failed(failure) => Err(Why::Failed(failure)),

@@ -7,6 +7,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::Failure;
+use crate::holder::Failures;
 use crate::timeout::TimeoutError;
 use crate::{Completion, Name, SharedError};
 
@@ -70,10 +71,16 @@ pub(crate) enum Cut {
 
 /// Whether an error only says that something was stopped: what is awaited below a context ends with such. One that says
 /// why something else failed is an error of the task's own. `of_this` is why the task's context is done.
-pub(crate) fn is_echo(error: &SharedError, of_this: impl FnOnce() -> Option<Completion>) -> bool {
+pub(crate) fn is_echo(error: &SharedError, of_this: &impl Fn() -> Option<Completion>) -> bool {
+    let only_stopped = |why: &Completion| why.is_cancelled() || of_this().is_some_and(|of_this| of_this.is_same(why));
+    if let Some(of_scope) = error.downcast_ref::<Failures>() {
+        return of_scope.is_empty()
+            && of_scope.completion().is_none_or(only_stopped)
+            && of_scope.body().is_none_or(|body| is_echo(&body.error, of_this));
+    }
     let of_work = || error.downcast_ref::<TimeoutError>().and_then(TimeoutError::completion);
     match error.downcast_ref().or_else(of_work) {
-        Some(why) => Completion::is_cancelled(why) || of_this().is_some_and(|of_this| of_this.is_same(why)),
+        Some(why) => only_stopped(why),
         None => error.downcast_ref::<TaskError>().is_some_and(TaskError::is_cancelled),
     }
 }
