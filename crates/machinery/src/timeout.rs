@@ -19,6 +19,7 @@ pub use limited::{Limited, Plainly, Told};
 
 use crate::contain::contain;
 use crate::ctx::{CompletionKind, Done, NamedBusy};
+use crate::task::error::is_echo;
 use crate::task::graced::Grace;
 use crate::task::{Failure, Outcome};
 use crate::{Completion, Ctx, CtxGuard, Event, Name, Report, SharedError, time};
@@ -75,7 +76,7 @@ where
 ///
 /// Like [`async_with_timeout`] in everything else. It returns only once the work has cleaned up, however long that
 /// takes; a [`grace`](WithTimeout::grace) bounds it. Work that ends well after its timeout is still a timeout; an error
-/// that it ends with then is reported.
+/// that it ends with then is reported, unless it only says that the context has completed.
 ///
 /// # Cancel safety
 ///
@@ -339,7 +340,10 @@ impl<W: Limited> WithTimeout<W> {
                             |failure| TimeoutError::new(Why::Failed(failure), this.name.clone(), this.ctx.clone());
                         return Poll::Ready(outcome.map_err(own));
                     };
-                    if let Err(failure) = outcome {
+                    // One that says no more than that it was stopped is what the verdict says.
+                    if let Err(failure) = outcome
+                        && !is_echo(failure.error(), &|| running.guard.completion())
+                    {
                         late(this.ctx, this.name, this.location, failure.error());
                     }
                     return Poll::Ready(Err(verdict));

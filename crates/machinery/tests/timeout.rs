@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use machinery::{Ctx, CtxOptions, Event, async_with_timeout, async_with_timeout_with};
+use machinery::{Ctx, CtxOptions, Event, TaskHolder, async_with_timeout, async_with_timeout_with};
 use reports::Reports;
 use tokio::time::{Instant, advance, sleep};
 
@@ -230,6 +230,35 @@ async fn an_error_after_the_timeout_is_reported() {
     .unwrap_err();
     assert!(error.is_timeout());
     assert_eq!(reports.all(), ["root call: work failed after its time was over: could not hang up"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_only_says_that_the_time_was_over_is_not_reported() {
+    let reports = Reports::default();
+    let root = reports.root();
+    let asked = async_with_timeout_with(&root, "call", |ctx| async move { ctx.run(pending::<()>()).await });
+    assert!(asked.timeout(seconds(3)).await.unwrap_err().is_timeout());
+    let scoped = async_with_timeout_with(&root, "calls", |ctx| async move {
+        let calls = TaskHolder::builder(&ctx).fail_fast();
+        calls.scope(async |tasks| drop(tasks.add("call", pending::<()>()))).await
+    });
+    assert!(scoped.timeout(seconds(3)).await.unwrap_err().is_timeout());
+
+    let above = root.child("above");
+    let canceller = above.canceller();
+    let asked = async_with_timeout_with(&above, "call", |ctx| async move { ctx.run(pending::<()>()).await });
+    let (ended, _) = tokio::join!(asked, async move { canceller.set_exception("disk full") });
+    assert!(ended.unwrap_err().completion().is_some());
+    assert_eq!(reports.take(), Vec::<String>::new());
+
+    // Another deadline than its own is an error of its own.
+    let other = root.child_with("other", CtxOptions::new().timeout(seconds(1))).unwrap();
+    let asked = async_with_timeout_with(&root, "call", |ctx| async move {
+        ctx.done().await;
+        other.run(pending::<()>()).await
+    });
+    assert!(asked.timeout(seconds(3)).await.unwrap_err().is_timeout());
+    assert_eq!(reports.take().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
