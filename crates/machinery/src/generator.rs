@@ -376,7 +376,8 @@ where
     ///
     /// # Errors
     ///
-    /// The error that the body ends with, if it is another one than that which was thrown in. A [`GeneratorError`] where
+    /// The error that the body ends with, if it is another one than that which was thrown in, and says more than that its
+    /// context has completed. A [`GeneratorError`] where
     /// the body had to be dropped, as it yielded again or as its grace was over.
     pub async fn close(&mut self) -> Result<(), SharedError> {
         self.core.close().await

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::stream::FusedStream;
 use machinery::generator::{AsyncGenerator, GeneratorBuilder, GeneratorError, Thrown, Yielder, stop_async_generator};
-use machinery::{Ctx, SharedError};
+use machinery::{Completion, Ctx, QueueManagerResult as Fed, SharedError, queue_manager};
 use reports::Reports;
 
 /// Waits for this many polls, without a wake-up.
@@ -398,4 +398,61 @@ async fn scenario_16_a_send_a_throw_and_a_stop_dropped_at_every_suspension_lose_
             root.close().await;
         }
     }
+
+/// Yields once, waits on its context, and passes on how that ended.
+fn waiting(ctx: &Ctx) -> AsyncGenerator<u32, (), SharedError> {
+    GeneratorBuilder::new().on(ctx, "waiting").fallible(|ctx, mut y| async move {
+        y.yield_(1).await?;
+        ctx.run(std::future::pending::<()>()).await?;
+        Ok(())
+    })
+}
+
+/// The same, where it waits.
+async fn begun(ctx: &Ctx) -> AsyncGenerator<u32, (), SharedError> {
+    let mut generator = waiting(ctx);
+    assert_eq!(generator.next().await.unwrap().unwrap(), 1);
+    assert!(generator.next().now_or_never().is_none());
+    generator
+}
+
+#[tokio::test]
+async fn one_that_passes_on_that_its_context_told_it_to_end_has_ended_well() {
+    let reports = Reports::default();
+    for failed in [false, true] {
+        let root = reports.root();
+        begun(&root).await.close().await.unwrap();
+        drop(begun(&root).await);
+
+        let (mut read, mut closed) = (begun(&root).await, begun(&root).await);
+        let (feeder, mut results) = queue_manager::<u32>(&root).build();
+        feeder.add_generator("in a manager", waiting(&root));
+        assert_eq!(results.next().await.unwrap().into_value(), Some(1));
+        assert!(results.next().now_or_never().is_none());
+        let completed = if failed { root.set_exception("disk full") } else { root.cancel() };
+        assert!(completed);
+        assert!(read.next().await.is_none());
+        closed.close().await.unwrap();
+        assert!(matches!(results.next().await, Some(Fed::Stopped { .. })));
+        while let Some(result) = results.next().await {
+            assert!(matches!(result, Fed::IterationStop { exception: None, .. }), "{result:?}");
+        }
+        root.close().await;
+    }
+
+    // Nobody reads the results any more.
+    let root = reports.root();
+    let (feeder, mut results) = queue_manager::<u32>(&root).build();
+    feeder.add_generator("left", waiting(&root));
+    assert_eq!(results.next().await.unwrap().into_value(), Some(1));
+    assert!(results.next().now_or_never().is_none());
+    drop(results);
+    root.close().await;
+    assert_eq!(reports.all(), Vec::<String>::new());
+
+    // To one who stops it by an error it says how it has ended.
+    let root = reports.root();
+    let ended = stop_async_generator(&mut begun(&root).await, None, None).await.unwrap_err();
+    assert!(ended.is::<Completion>());
+    assert!(reports.all().is_empty());
 }

@@ -14,6 +14,7 @@ use super::errors::Kind;
 use super::head::{End, Head};
 use crate::alarm::Alarm;
 use crate::ctx::{Busy, Done};
+use crate::task::error::is_echo;
 use crate::tramp::Report;
 use crate::{Ctx, CtxGuard, SharedError, time};
 
@@ -93,6 +94,11 @@ impl Bound {
 
     pub(super) fn ctx(&self) -> &Ctx {
         &self.guard
+    }
+
+    /// Whether `error` only says that the context has completed.
+    fn has_told(&self, error: &SharedError) -> bool {
+        self.guard.is_done() && is_echo(error, &|| self.guard.completion())
     }
 
     fn begin_grace(&mut self) {
@@ -321,10 +327,12 @@ where
         bound.alarm.poll(cx, now, deadline, &bound.guard).map_err(|_| Kind::Grace)
     }
 
-    /// What was thrown in for the body to end is no error when it ends with it.
+    /// What was thrown in for the body to end is no error when it ends with it, nor is the completion that told it inside an
+    /// await of its own.
     fn judge(&self, result: Result<(), SharedError>) -> Result<(), SharedError> {
         match (result, &self.exit) {
             (Err(error), Some(exit)) if Arc::ptr_eq(&error, exit) => Ok(()),
+            (Err(error), Some(_)) if self.bound.as_ref().is_some_and(|bound| bound.has_told(&error)) => Ok(()),
             (result, _) => result,
         }
     }

@@ -12,12 +12,12 @@ use futures_core::stream::FusedStream;
 use pin_project_lite::pin_project;
 
 use super::feed::{Given, IntoFeed};
-use crate::SharedError;
 use crate::error::panic_message;
 use crate::generator::{AsyncGenerator, GeneratorError, Items, stop_async_generator};
 use crate::task::Adopt;
-use crate::task::error::Cut;
+use crate::task::error::{Cut, is_echo};
 use crate::task::work::End;
+use crate::{Ctx, SharedError};
 
 /// One step of a source.
 pub(crate) enum Step<T> {
@@ -239,10 +239,11 @@ where
         let mut generator = self.get_mut().0.take().filter(|generator| !generator.is_terminated())?;
         Some(Box::pin(async move {
             match stop_async_generator(&mut generator, None, None).await {
-                // What was thrown in to stop it is no error of its own.
+                // What was thrown in to stop it is no error of its own, nor is what its context told it.
                 Err(error) if error.downcast_ref::<GeneratorError>().is_some_and(GeneratorError::is_cancellation) => {
                     Ok(())
                 }
+                Err(error) if is_echo(&error, &|| generator.ctx().and_then(Ctx::completion)) => Ok(()),
                 ended => ended,
             }
         }))
