@@ -47,8 +47,9 @@
 //!
 //! A generator [on a context](AsyncGenerator::on) is stopped when its context completes: the completion is thrown in at
 //! the yield where it stands, as soon as it is polled, and a body that is inside an await of its own sees it in the
-//! context that it was given. One that passes either on with `?` has ended well. It has its grace to clean up, and the context is [drained](crate::Ctx::drained) only when
-//! it has. If it is dropped half-way, its clean-up goes on as a task of the context.
+//! context that it was given. One that passes either on with `?` has ended well. It has its grace to clean up, and the
+//! context is [drained](crate::Ctx::drained) only when it has. If it is dropped half-way, its clean-up goes on as a task of
+//! the context.
 
 mod builder;
 mod core;
