@@ -239,7 +239,7 @@ impl<T> Queue<T> {
 
     /// Takes out what is left, without waiting; instructions run when it comes to them.
     ///
-    /// What is appended meanwhile is taken as well.
+    /// What is appended meanwhile is taken as well, and so are the items of producers that wait for room.
     pub fn remaining(&self) -> Remaining<'_, T> {
         Remaining::new(&self.shared)
     }

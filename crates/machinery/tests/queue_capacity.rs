@@ -70,8 +70,9 @@ fn append_priority_items_and_instructions_are_not_held_by_the_capacity_but_count
         assert!(poll_with(&mut waiting, Waker::noop()).is_pending());
         assert_eq!(queue.remaining().next(), Some(left));
     }
+    // The instruction is in its way.
     assert!(poll_with(&mut waiting, Waker::noop()).is_pending());
-    assert_eq!(queue.remaining().next(), None);
+    assert_eq!(queue.remaining().next(), Some(3));
     assert!(poll_with(&mut waiting, Waker::noop()).is_ready());
 }
 
@@ -538,22 +539,29 @@ fn a_refused_item_says_which_queue_and_why() {
 }
 
 #[test]
-fn with_no_room_at_all_one_who_does_not_wait_takes_the_item_of_a_producer_that_does() {
-    let root = Ctx::beginning("app");
-    let queue = queue(&root).capacity(0).build();
-    let mut items = queue.for_threads().iter();
-    let (mut first, mut second) = (queue.append_wait(1), queue.append_wait(2));
-    assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
-    assert_eq!(items.try_next(), Some(1));
-    assert_eq!(rest(&queue), [2]);
-    assert!((&mut first).now_or_never().unwrap().is_ok() && (&mut second).now_or_never().unwrap().is_ok());
-    assert_eq!(items.try_next(), None);
+fn one_who_does_not_wait_takes_the_items_of_producers_that_wait_for_room() {
+    for capacity in [0, 1] {
+        let root = Ctx::beginning("app");
+        let queue = queue(&root).capacity(capacity).build();
+        let mut items = queue.for_threads().iter();
+        let mut waits: Vec<_> = (0..4).map(|n| queue.append_wait(n)).collect();
+        // With room for one, the first of them has appended its item.
+        for (n, wait) in waits.iter_mut().enumerate() {
+            assert_eq!(wait.now_or_never().is_some(), n < capacity);
+        }
+        assert_eq!(items.try_next(), Some(0));
+        assert_eq!(items.try_next(), Some(1), "no producer has been polled meanwhile");
+        assert_eq!(rest(&queue), [2, 3]);
+        assert!(waits.split_off(capacity).iter_mut().all(|wait| wait.now_or_never().unwrap().is_ok()));
+        assert_eq!(items.try_next(), None);
 
-    let mut late = queue.append_wait(3);
-    assert!((&mut late).now_or_never().is_none());
-    root.cancel();
-    assert_eq!(rest(&queue), []);
-    assert_eq!((&mut late).now_or_never().unwrap().unwrap_err().into_inner(), 3);
+        queue.append(4);
+        let mut late = queue.append_wait(5);
+        assert!((&mut late).now_or_never().is_none());
+        root.cancel();
+        assert_eq!(rest(&queue), [4]);
+        assert_eq!((&mut late).now_or_never().unwrap().unwrap_err().into_inner(), 5);
+    }
 }
 
 #[test]

@@ -356,11 +356,9 @@ impl<T> Engine<T> {
         self.serve_line()
     }
 
-    /// With no room at all, takes the item of the first producer in line: nothing else brings it to one who does not wait.
+    /// Takes the item of the first producer in line, if there is nothing else, for one who does not wait until it comes.
     pub(crate) fn pop_line(&self) -> Option<T> {
-        if self.capacity != Some(0) {
-            return None;
-        }
+        self.capacity?;
         match self.serve_line() {
             Wait::Item(item) => Some(item),
             Wait::Registered | Wait::Retry | Wait::Closed => None,

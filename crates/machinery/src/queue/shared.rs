@@ -206,6 +206,16 @@ impl Consumer {
         self.over
     }
 
+    /// The next item if there is one, also with a producer that waits for room.
+    pub(crate) fn try_next<T>(&mut self, shared: &Shared<T>) -> Option<T> {
+        if let Poll::Ready(item) = self.poll_next::<T, false>(shared, None) {
+            return item;
+        }
+        let item = shared.engine.pop_line();
+        self.yielded = item.is_some();
+        item
+    }
+
     /// The next item. With no `cx` it does not wait: then pending means that there is none yet. `COOP` is for
     /// consumers that are tasks.
     #[inline]
@@ -302,9 +312,7 @@ impl Consumer {
                 return self.end(shared);
             }
             let Some(cx) = &mut cx else {
-                let item = shared.engine.pop_line();
-                self.yielded = item.is_some();
-                return if self.yielded { Poll::Ready(item) } else { Poll::Pending };
+                return Poll::Pending;
             };
             // Where a capacity is, this may find an item with a producer.
             let share = if COOP && shared.engine.capacity().is_some() && self.has_to_pay() {

@@ -58,10 +58,7 @@ impl<T> SyncIter<T> {
 
     /// The next item, if there is one now.
     pub fn try_next(&mut self) -> Option<T> {
-        match self.poll_now() {
-            Poll::Ready(item) => item,
-            Poll::Pending => None,
-        }
+        self.consumer.try_next(&self.shared)
     }
 
     /// The next item, if one comes within `timeout`, or `None` at the end.
