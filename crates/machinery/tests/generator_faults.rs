@@ -411,7 +411,7 @@ fn waiting(ctx: &Ctx) -> AsyncGenerator<u32, (), SharedError> {
 /// The same, where it waits.
 async fn begun(ctx: &Ctx) -> AsyncGenerator<u32, (), SharedError> {
     let mut generator = waiting(ctx);
-    assert_eq!(generator.next().await.unwrap().unwrap(), 1);
+    assert!(matches!(generator.next().await, Some(Ok(1))));
     assert!(generator.next().now_or_never().is_none());
     generator
 }
