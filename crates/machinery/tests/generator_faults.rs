@@ -398,6 +398,7 @@ async fn scenario_16_a_send_a_throw_and_a_stop_dropped_at_every_suspension_lose_
             root.close().await;
         }
     }
+}
 
 /// Yields once, waits on its context, and passes on how that ended.
 fn waiting(ctx: &Ctx) -> AsyncGenerator<u32, (), SharedError> {

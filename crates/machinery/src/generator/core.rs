@@ -190,7 +190,10 @@ where
     pub(super) fn take_outcome(&mut self) -> Result<(), SharedError> {
         match self.unclaimed.take() {
             Some(error) => Err(error),
-            None => self.outcome.take().unwrap_or(Ok(())),
+            None => {
+                let outcome = self.outcome.take().unwrap_or(Ok(()));
+                self.judge(outcome)
+            }
         }
     }
 
