@@ -10,7 +10,7 @@ use machinery::queue::TryAppendError;
 use machinery::sync_queue::NextTimeoutError;
 use machinery::{Ctx, SyncQueue, sync_queue};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, advance};
 
 type Waited = Result<Option<u32>, NextTimeoutError>;
 
@@ -20,6 +20,12 @@ fn wait(queue: &SyncQueue<u32>) -> oneshot::Receiver<Waited> {
     let mut items = queue.iter();
     thread::spawn(move || sender.send(items.next_timeout(Duration::from_secs(60))));
     receiver
+}
+
+/// As long as something blocks, the clock goes on only where it is moved: not while a thread is on its way.
+fn blocking<R: Send + 'static>(code: impl FnOnce() -> R + Send + 'static) -> impl Future<Output = R> {
+    let blocking = tokio::task::spawn_blocking(code);
+    async { blocking.await.unwrap() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -40,16 +46,20 @@ async fn a_wait_ends_at_once_with_an_item_or_the_end() {
     let root = Ctx::beginning("app");
     let queue = SyncQueue::new(&root);
     let start = Instant::now();
-    let (waited, ()) = tokio::join!(wait(&queue), async {
-        sleep(Duration::from_secs(1)).await;
+    let wait = || {
+        let mut items = queue.iter();
+        blocking(move || items.next_timeout(Duration::from_secs(60)))
+    };
+    let (waited, ()) = tokio::join!(wait(), async {
+        advance(Duration::from_secs(1)).await;
         queue.append(7);
     });
-    assert_eq!(waited.unwrap(), Ok(Some(7)));
-    let (waited, ()) = tokio::join!(wait(&queue), async {
-        sleep(Duration::from_secs(1)).await;
+    assert_eq!(waited, Ok(Some(7)));
+    let (waited, ()) = tokio::join!(wait(), async {
+        advance(Duration::from_secs(1)).await;
         root.cancel();
     });
-    assert_eq!(waited.unwrap(), Ok(None));
+    assert_eq!(waited, Ok(None));
     assert_eq!(start.elapsed(), Duration::from_secs(2));
 }
 
@@ -147,20 +157,24 @@ async fn a_wait_for_room_ends_at_once_with_room_or_the_end() {
     let queue = sync_queue(&root).capacity(1).build();
     queue.append(1);
     let start = Instant::now();
-    let (appended, ()) = tokio::join!(append(&queue, 2), async {
-        sleep(Duration::from_secs(1)).await;
+    let append = |item| {
+        let queue = queue.clone();
+        blocking(move || queue.append_timeout(item, Duration::from_secs(60)))
+    };
+    let (appended, ()) = tokio::join!(append(2), async {
+        advance(Duration::from_secs(1)).await;
         assert_eq!(queue.remaining().next(), Some(1));
     });
-    appended.unwrap().unwrap();
-    let (refused, ()) = tokio::join!(append(&queue, 3), async {
-        sleep(Duration::from_secs(1)).await;
+    appended.unwrap();
+    let (refused, ()) = tokio::join!(append(3), async {
+        advance(Duration::from_secs(1)).await;
         root.cancel();
     });
-    let refused = refused.unwrap().unwrap_err();
+    let refused = refused.unwrap_err();
     assert!(refused.is_done() && refused.completion().is_some());
     assert_eq!(refused.into_inner(), 3);
     assert_eq!(start.elapsed(), Duration::from_secs(2));
-    assert!(append(&queue, 4).await.unwrap().unwrap_err().is_done());
+    assert!(append(4).await.unwrap_err().is_done());
 }
 
 #[test]
