@@ -386,6 +386,8 @@ where
     }
 
     fn offer_spawned<S>(&self, name: Name, source: S, wrap: impl FnOnce(S) -> Sub<T>) -> Added<S> {
+        // Counted before the context is asked: who closes it waits for what is added until then.
+        let _busy = self.shared.ctx.busy();
         let context = self.context();
         if let Err(no_runtime) = self.shared.runtime() {
             return self.refused_without_runtime(&name, source, context, no_runtime);

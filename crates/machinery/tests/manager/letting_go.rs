@@ -168,6 +168,19 @@ fn a_stream_and_its_context_value_may_both_panic_in_their_drop_when_their_runtim
     drop(results);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_future_that_is_just_being_added_is_waited_for() {
+    let root = Ctx::beginning("root");
+    let seen = Arc::default();
+    let probe = Mutex::new(Some(Probe::new(&root, &seen)));
+    let (feeder, _results) =
+        queue_manager::<u32>(&root).make_empty_context(move || drop(probe.lock().unwrap().take())).build();
+    let refused = feeder.add_future("future", async { 1 });
+    assert!(refused.into_refused().is_some());
+    assert_eq!(*seen.lock().unwrap(), [true]);
+    root.close().await;
+}
+
 /// Its first clones are good, and the next one panics.
 struct Fragile(Arc<AtomicIsize>, Option<Bomb>);
 
