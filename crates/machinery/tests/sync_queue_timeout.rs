@@ -25,7 +25,7 @@ fn wait(queue: &SyncQueue<u32>) -> oneshot::Receiver<Waited> {
 /// As long as something blocks, the clock goes on only where it is moved: not while a thread is on its way.
 fn blocking<R: Send + 'static>(code: impl FnOnce() -> R + Send + 'static) -> impl Future<Output = R> {
     let blocking = tokio::task::spawn_blocking(code);
-    async { blocking.await.unwrap() }
+    async { blocking.await.expect("no panic") }
 }
 
 #[tokio::test(start_paused = true)]
