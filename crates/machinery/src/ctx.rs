@@ -18,7 +18,6 @@ pub(crate) mod wakers;
 
 use std::any::TypeId;
 use std::fmt;
-use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::panic::Location;
 use std::sync::Arc;
@@ -352,8 +351,8 @@ impl Ctx {
     /// # }
     /// ```
     #[doc(alias = "run_until_cancelled")]
-    pub fn run<F: Future>(&self, future: F) -> Run<F> {
-        Run::new(self, future)
+    pub fn run<F: IntoFuture>(&self, future: F) -> Run<F::IntoFuture> {
+        Run::new(self, future.into_future())
     }
 
     /// The [`Tramp`] that this context uses: its own, or the nearest above it, or the one that writes to `tracing`.

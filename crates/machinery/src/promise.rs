@@ -24,7 +24,11 @@ use inner::{Inner, Settlement};
 /// It is a handle: clones are the same promise. The first of [`set_result`](Self::set_result),
 /// [`set_exception`](Self::set_exception) and [`cancel`](Self::cancel) settles it for good. To wait for it, await it or a
 /// reference to it; each of those who wait gets a clone of the value, or use [`settled`](Self::settled) and
-/// [`value`](Self::value) and nothing is cloned. No runtime is needed.
+/// [`value`](Self::value) and nothing is cloned: so a value that is not `Clone` is awaited in an `Arc`, or read in place. No
+/// runtime is needed.
+///
+/// There is no sender whose drop would end the wait, as that of a oneshot channel does: where whoever was to settle it may be gone,
+/// wait through [`ctx.run(&promise)`](crate::Ctx::run), which ends with the context that this one works on.
 ///
 /// # Drop
 ///
@@ -67,7 +71,8 @@ impl<T> Promise<T> {
 
     /// A new promise whose unread error, and whose callbacks' panics, are reported through the tramp of `ctx`.
     ///
-    /// It keeps the context's handle and is not settled by the context's completion; `ctx.run(promise)` waits for either.
+    /// It keeps the context's handle and, unlike what else lives on a context, does not end with it: `ctx.run(promise)` waits for
+    /// either.
     ///
     /// # Examples
     ///
@@ -77,6 +82,12 @@ impl<T> Promise<T> {
     /// let ctx = Ctx::beginning("root");
     /// let promise = Promise::<u32>::on(&ctx, "answer");
     /// promise.set_exception("nobody reads this"); // reported when `promise` is dropped
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let answer = Promise::<u32>::on(&ctx, "answer");
+    /// ctx.cancel_because("whoever had it is gone");
+    /// assert_eq!(ctx.run(&answer).await.unwrap_err().reason(), Some("whoever had it is gone"));
+    /// # });
     /// ```
     #[must_use]
     pub fn on(ctx: &Ctx, name: impl Into<Name>) -> Self {

@@ -63,12 +63,12 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// # }
 /// ```
 #[track_caller]
-pub fn async_with_timeout<F>(ctx: &Ctx, name: impl Into<Name>, future: F) -> WithTimeout<Plainly<F>>
+pub fn async_with_timeout<F>(ctx: &Ctx, name: impl Into<Name>, future: F) -> WithTimeout<Plainly<F::IntoFuture>>
 where
-    F: Future,
+    F: IntoFuture,
     F::Output: Outcome,
 {
-    WithTimeout::new(ctx, name.into(), Location::caller(), Plainly::new(future))
+    WithTimeout::new(ctx, name.into(), Location::caller(), Plainly::new(future.into_future()))
 }
 
 /// Runs work that is given a context until it ends; when its timeout passes or `ctx` completes it is told through that

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use machinery::ctx::Removal;
 use machinery::promise::Settled;
-use machinery::{Ctx, Promise, SharedError};
+use machinery::{Ctx, Promise, SharedError, async_with_timeout};
 use proptest::prelude::*;
 use tramps::Kept;
 use wakers::{Probe, on_drop, on_wake, poll_with};
@@ -655,4 +655,18 @@ fn a_promise_connects_two_runtimes() {
         }
     });
     other.join().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promise_that_nobody_settles_is_waited_for_as_long_as_a_context_or_a_time_limit_lasts() {
+    let root = Ctx::beginning("app");
+    let promise = Promise::<u32>::new("answer");
+    let limited = async_with_timeout(&root, "ask", &promise).timeout(Duration::from_secs(3)).await;
+    assert!(limited.unwrap_err().is_timeout());
+    root.cancel_because("gone");
+    assert_eq!(root.run(&promise).await.unwrap_err().reason(), Some("gone"));
+    let root = Ctx::beginning("app");
+    promise.set_result(7);
+    assert_eq!(root.run(&promise).await.unwrap().unwrap(), 7);
+    assert_eq!(async_with_timeout(&root, "ask", promise).await.unwrap(), 7);
 }
