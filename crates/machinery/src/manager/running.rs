@@ -13,7 +13,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::body::{BoxBody, Closing, Step, guarded};
 use super::feed::{Given, Sub};
@@ -22,6 +22,7 @@ use super::leave;
 use super::link::LinkRef;
 use super::shared::{Resume, Shared};
 use super::sources::{QueueInput, Sources};
+use crate::SharedError;
 use crate::ctx::Done;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -161,9 +162,25 @@ fn spawn<T: Send + 'static, C: Clone + Send + 'static>(mut run: Run<T, C>) {
 }
 
 impl<T, C> Run<T, C> {
-    fn deliver_gone(&mut self) {
+    fn deliver_failed(&mut self, error: SharedError) {
         if let Some(context) = self.context.take() {
-            self.shared.arrive_failed(&self.link, Arc::new(RuntimeGone), context);
+            self.shared.arrive_failed(&self.link, error, context);
+        }
+    }
+
+    /// Stops a task, which may be on a runtime that goes on; says what it had failed with already.
+    fn last_error(&mut self) -> Option<SharedError> {
+        let body = self.body.as_mut().filter(|_| self.link.kind == QueueInput::Task)?;
+        let step = guarded(|| {
+            body.as_mut().stop();
+            body.as_mut().step(&mut Context::from_waker(Waker::noop()))
+        });
+        match step {
+            Ok(Poll::Ready(Step::Only(Given::Error(error)))) => Some(error),
+            step => {
+                self.shared.dispose(self.link.name.as_ref(), step);
+                None
+            }
         }
     }
 
@@ -238,13 +255,10 @@ impl<T, C> Drop for Run<T, C> {
         if self.body.is_none() || self.busy.is_none() {
             return;
         }
-        if let Some(body) = &mut self.body {
-            // A task may be on a runtime that goes on.
-            let _panic = guarded(|| body.as_mut().stop());
-        }
+        let failed = self.last_error();
         self.drop_body();
-        if !self.shared.ctx.is_done() {
-            self.deliver_gone();
+        if failed.is_some() || !self.shared.ctx.is_done() {
+            self.deliver_failed(failed.unwrap_or_else(|| Arc::new(RuntimeGone)));
         }
         self.shared.dispose(self.link.name.as_ref(), self.context.take());
         // Starting the next one here would recurse once for each: on a runtime that is gone none of them can run.
@@ -255,7 +269,7 @@ impl<T, C> Drop for Run<T, C> {
         };
         for mut one in waiting {
             one.run.drop_body();
-            one.run.deliver_gone();
+            one.run.deliver_failed(Arc::new(RuntimeGone));
             if let Some(resume) = one.resume {
                 self.shared.bell.resume(resume);
             }

@@ -142,6 +142,18 @@ fn a_task_of_another_runtime_is_stopped_where_the_manager_has_lost_its_own() {
     assert_eq!(alive.count(), 0);
 }
 
+#[test]
+fn what_a_task_had_failed_with_is_not_lost_with_the_runtime_of_the_manager() {
+    let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let task = other.spawn(async { Err::<u32, _>("disk full") });
+    other.block_on(tokio::task::yield_now());
+    let (runtime, root) = runtime();
+    let (feeder, mut results) = queue_manager::<u32>(&root).build();
+    feeder.add_task("task", task);
+    drop((feeder, runtime));
+    assert_eq!(other.block_on(all(&mut results)), ["task `task`: failed: disk full", "stopped"]);
+}
+
 struct Explosive(#[expect(dead_code, reason = "it is dropped")] Bomb);
 
 impl futures_util::Stream for Explosive {
