@@ -41,8 +41,8 @@ const TURNS: usize = 64;
 ///
 /// # Drop
 ///
-/// The context of the manager is cancelled, sources are dropped and tasks cancelled; it waits for nothing. Errors that were queued are reported
-/// through the context's `Tramp`. Values that were queued are dropped; [`remaining`](Self::remaining) takes them.
+/// The context of the manager is cancelled, sources are dropped and tasks cancelled; it waits for nothing, and whoever waits for the context
+/// waits for it. Errors that were queued are reported through the context's `Tramp`. Values that were queued are dropped; [`remaining`](Self::remaining) takes them.
 ///
 /// # Examples
 ///
@@ -304,6 +304,8 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Stream for Streamer<T, C> {
 
 impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Streamer<T, C> {
     fn drop(&mut self) {
+        // Whoever waits for the context on another thread waits for these drops, and for the clean-up that they begin.
+        let _busy = self.shared.ctx.busy();
         if self.state != State::Ended {
             self.guard.cancel_as_made("its stream of results was dropped");
         }

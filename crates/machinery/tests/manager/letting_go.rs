@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::{FutureExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use machinery::ctx::Canceller;
 use machinery::{AsyncGenerator, Ctx, CtxGuard, CtxOptions, Feed, queue_manager};
 use tokio::runtime::Runtime;
@@ -282,4 +282,36 @@ async fn the_function_for_context_values_goes_with_the_last_feeder() {
     drop(feeder);
     assert_eq!(alive.count(), 0);
     assert_eq!(all(&mut results).await.len(), 4);
+}
+
+/// Asks in its drop whether somebody who waits for the context would still wait.
+struct Asks(Ctx, Arc<Mutex<Vec<bool>>>);
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        let waits = self.0.drained().now_or_never().is_none();
+        self.1.lock().unwrap().push(waits);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_context_waits_for_the_drop_of_the_results() {
+    let root = Ctx::beginning("root");
+    let waits = Arc::default();
+    let (feeder, mut results) = queue_manager::<u32>(&root).build();
+    for begun in [true, false] {
+        let asks = Asks(root.ctx(), Arc::clone(&waits));
+        let held = stream::pending::<u32>().map(move |value| {
+            let _asks = &asks;
+            value
+        });
+        assert!(feeder.add_stream("held", held).is_taken());
+        if begun {
+            assert!(now(&mut results).is_none());
+        }
+    }
+    root.cancel();
+    drop(results);
+    assert_eq!(*waits.lock().unwrap(), [true, true]);
+    root.drained().await;
 }
