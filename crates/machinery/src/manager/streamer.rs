@@ -42,7 +42,8 @@ const TURNS: usize = 64;
 /// # Drop
 ///
 /// The context of the manager is cancelled, sources are dropped and tasks cancelled; it waits for nothing, and whoever waits for the context
-/// waits for it. Errors that were queued are reported through the context's `Tramp`. Values that were queued are dropped; [`remaining`](Self::remaining) takes them.
+/// waits for it. Errors that were queued are reported through the context's `Tramp`. Values that were queued are dropped;
+/// [`remaining`](Self::remaining) takes them.
 ///
 /// # Examples
 ///
