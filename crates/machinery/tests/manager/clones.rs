@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use machinery::manager::SourcePanicked;
 use machinery::{AsyncGenerator, Ctx, CtxOptions, Feed, QueueFeeder, QueueManagerResult as Fed, queue_manager};
 use tokio::time::sleep;
@@ -254,6 +254,34 @@ async fn a_clean_up_that_fails_without_a_context_value_is_reported() {
         heard.reports(),
         ["root-->queue_manager: generator: source failed after its stream had ended: the goodbye failed"]
     );
+    assert_eq!(luck.alive.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_in_its_own_task_that_was_ended_with_its_context_value_is_not_waited_for() {
+    let luck = Arc::new(Luck::default());
+    luck.left.store(isize::MAX, Ordering::SeqCst);
+    let root = Ctx::beginning("root");
+    let (feeder, mut results) = queue_manager::<u32>(&root).make_empty_context(|| None).build();
+    let endless = stream::iter([1]).chain(stream::pending());
+    feeder.with_context(Some(Fragile::new(&luck))).add("own", Feed::stream(endless).in_own_task());
+    drop(feeder);
+    luck.bad.store(1, Ordering::SeqCst);
+    // One for its task; there is none for its item.
+    luck.left.store(1, Ordering::SeqCst);
+    let mut kinds = Vec::new();
+    let rest = async {
+        while let Some(result) = results.next().await {
+            kinds.push(match result {
+                Fed::Success { .. } => "value",
+                Fed::Failure { .. } => "failure",
+                Fed::IterationStop { .. } => "end",
+                Fed::Stopped { .. } => "stopped",
+            });
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), rest).await.expect("it ends");
+    assert_eq!(kinds, ["failure", "end", "stopped"]);
     assert_eq!(luck.alive.count(), 0);
 }
 
