@@ -457,3 +457,35 @@ async fn one_that_passes_on_that_its_context_told_it_to_end_has_ended_well() {
     assert!(ended.is::<Completion>());
     assert!(reports.all().is_empty());
 }
+
+/// Cleans up at its yield with the help of another context.
+fn storing(ctx: &Ctx, database: &Ctx) -> AsyncGenerator<u32, (), SharedError> {
+    let database = database.clone();
+    GeneratorBuilder::new().on(ctx, "storing").fallible(move |_ctx, mut y| async move {
+        if y.yield_(1).await.is_err() {
+            database.run(std::future::pending::<()>()).await?;
+        }
+        Ok(())
+    })
+}
+
+#[tokio::test]
+async fn a_clean_up_that_fails_as_another_context_is_done_has_failed() {
+    let reports = Reports::default();
+    let root = reports.root();
+    let database = root.detached("database");
+    assert!(database.cancel_because("disk full"));
+
+    let mut closed = storing(&root, &database);
+    assert_eq!(closed.next().await.unwrap().unwrap(), 1);
+    let error = closed.close().await.unwrap_err();
+    assert_eq!(error.downcast_ref::<Completion>().unwrap().reason(), Some("disk full"));
+    assert_eq!(reports.all(), Vec::<String>::new());
+
+    let mut dropped = storing(&root, &database);
+    assert_eq!(dropped.next().await.unwrap().unwrap(), 1);
+    drop(dropped);
+    tokio::task::yield_now().await; // it cleans up before its own context completes
+    root.close().await;
+    assert_eq!(reports.count("disk full"), 1, "{:?}", reports.all());
+}

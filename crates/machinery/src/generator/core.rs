@@ -85,20 +85,30 @@ pub(super) struct Bound {
     deadline: Option<Instant>,
     alarm: Alarm,
     done: Done,
+    /// The body has ended, and nothing had completed its context before.
+    ended_first: bool,
 }
 
 impl Bound {
     pub(super) fn new(guard: CtxGuard, grace: Duration) -> Self {
-        Self { busy: None, deadline: None, alarm: Alarm::default(), done: guard.done(), guard, grace }
+        Self {
+            busy: None,
+            deadline: None,
+            alarm: Alarm::default(),
+            done: guard.done(),
+            guard,
+            grace,
+            ended_first: false,
+        }
     }
 
     pub(super) fn ctx(&self) -> &Ctx {
         &self.guard
     }
 
-    /// Whether `error` only says that the context has completed.
+    /// Whether `error` only says that the context had completed under the body.
     fn has_told(&self, error: &SharedError) -> bool {
-        self.guard.is_done() && is_echo(error, &|| self.guard.completion())
+        !self.ended_first && self.guard.is_done() && is_echo(error, &|| self.guard.completion())
     }
 
     fn begin_grace(&mut self) {
@@ -118,7 +128,7 @@ impl Drop for Ending<'_> {
     fn drop(&mut self) {
         if let Some(bound) = self.0 {
             bound.alarm = Alarm::default();
-            bound.guard.cancel_as_made("the generator has ended");
+            bound.ended_first |= bound.guard.cancel_as_made("the generator has ended");
             bound.busy = None;
         }
     }
