@@ -124,7 +124,13 @@ impl<T> Shared<T> {
             match self.engine.pop_any() {
                 Some(Entry::Item(item)) => return Some(item),
                 Some(Entry::Instruction(instruction)) => self.run(instruction),
-                None => return self.engine.pop_line(),
+                None => {
+                    let item = self.engine.pop_line();
+                    // A producer that had been called may have come between the two looks.
+                    if item.is_some() || !self.engine.has_any() {
+                        return item;
+                    }
+                }
             }
         }
     }
@@ -208,12 +214,17 @@ impl Consumer {
 
     /// The next item if there is one, also with a producer that waits for room.
     pub(crate) fn try_next<T>(&mut self, shared: &Shared<T>) -> Option<T> {
-        if let Poll::Ready(item) = self.poll_next::<T, false>(shared, None) {
-            return item;
+        loop {
+            if let Poll::Ready(item) = self.poll_next::<T, false>(shared, None) {
+                return item;
+            }
+            let item = shared.engine.pop_line();
+            // A producer that had been called may have come between the two looks.
+            if item.is_some() || !shared.engine.has_any() {
+                self.yielded = item.is_some();
+                return item;
+            }
         }
-        let item = shared.engine.pop_line();
-        self.yielded = item.is_some();
-        item
     }
 
     /// The next item. With no `cx` it does not wait: then pending means that there is none yet. `COOP` is for
