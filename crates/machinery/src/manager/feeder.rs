@@ -99,7 +99,7 @@ where
     /// A feeder of the same manager whose sources carry `context`.
     ///
     /// Every result of such a source, and of every source that it yields, has the value: a clone, but for the last one. A source whose
-    /// value panics when it is cloned is ended with that panic, and what it had just given is let go of: an error is reported, a task
+    /// value panics when it is cloned is ended with that panic, and what it had just given, or is ahead, is let go of: an error is reported, a task
     /// stopped, a generator closed.
     ///
     /// # Examples
