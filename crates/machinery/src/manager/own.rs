@@ -212,9 +212,7 @@ impl<T: Send + 'static, C: Clone + Send + 'static> Drop for Ahead<T, C> {
         // One by one: the channel would not survive two that panic. Once it is closed no more than one can follow.
         self.items.close();
         while let Ok(sent) = self.items.try_recv() {
-            if let Step::Item(given) | Step::Only(given) = sent.fetched() {
-                leave::given(&self.shared, &self.link, given, None, UNREAD);
-            }
+            self.shared.dispose(self.link.name.as_ref(), sent);
         }
     }
 }

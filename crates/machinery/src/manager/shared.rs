@@ -147,6 +147,7 @@ impl<T, C> Shared<T, C> {
         if let Err(refused) = self.put(entry) {
             self.report(LATE, &Sources::link(link), Some(&error));
             self.dispose(link.name.as_ref(), refused);
+            self.dispose(link.name.as_ref(), error);
         }
     }
 
