@@ -20,6 +20,18 @@ struct Luck {
     alive: Alive,
 }
 
+impl Luck {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { left: AtomicIsize::new(isize::MAX), ..Self::default() })
+    }
+
+    /// From now on so many clones go well, and so many after that panic.
+    fn lasts(&self, good: isize, bad: isize) {
+        self.bad.store(bad, Ordering::SeqCst);
+        self.left.store(good, Ordering::SeqCst);
+    }
+}
+
 struct Fragile(Arc<Luck>, #[expect(dead_code, reason = "it is counted")] One);
 
 impl Fragile {
@@ -74,8 +86,7 @@ async fn a_source_whose_context_value_panics_when_it_is_cloned_ends_with_that_an
         for good in 0..6 {
             for bad in [1, isize::MAX] {
                 let case = format!("{place} {good} {bad}");
-                let luck = Arc::new(Luck::default());
-                luck.left.store(isize::MAX, Ordering::SeqCst);
+                let luck = Luck::new();
                 let heard = Heard::default();
                 let root = Ctx::beginning_with("root", CtxOptions::new().tramp(heard.clone())).unwrap();
                 let builder = queue_manager::<u32>(&root).make_empty_context(|| None).blocking_threads(1);
@@ -84,8 +95,7 @@ async fn a_source_whose_context_value_panics_when_it_is_cloned_ends_with_that_an
                 feeder.add_blocking_iter("good", 10..20);
                 feeder.add_iter("good", 20..30);
                 drop(feeder);
-                luck.bad.store(bad, Ordering::SeqCst);
-                luck.left.store(good, Ordering::SeqCst);
+                luck.lasts(good, bad);
                 let (mut values, mut failures, mut stops) = (0, 0, Vec::new());
                 let mut well = 0;
                 while let Some(result) =
@@ -127,8 +137,7 @@ async fn a_source_whose_context_value_panics_when_it_is_cloned_ends_with_that_an
 /// What gives one result needs no clone of its context value.
 #[tokio::test(start_paused = true)]
 async fn the_last_result_of_a_source_has_its_own_context_value() {
-    let luck = Arc::new(Luck::default());
-    luck.left.store(isize::MAX, Ordering::SeqCst);
+    let luck = Luck::new();
     let root = Ctx::beginning("root");
     let (feeder, mut results) = queue_manager::<u32>(&root).make_empty_context(|| None).build();
     let bad = feeder.with_context(Some(Fragile::new(&luck)));
@@ -141,8 +150,7 @@ async fn the_last_result_of_a_source_has_its_own_context_value() {
     bad.add_iter("empty", std::iter::empty::<u32>());
     bad.add_blocking_iter("empty", std::iter::empty::<u32>());
     drop((bad, feeder));
-    luck.bad.store(isize::MAX, Ordering::SeqCst);
-    luck.left.store(0, Ordering::SeqCst);
+    luck.lasts(0, isize::MAX);
     let (mut values, mut stops) = (0, 0);
     while let Some(result) = results.next().await {
         match result {
@@ -170,8 +178,7 @@ async fn a_source_that_yields_others_ends_where_there_is_no_context_value_for_th
             for (blocking, depth_first) in [(false, false), (false, true), (true, false), (true, true)] {
                 for function in [false, true] {
                     let case = format!("{kind} {good} {blocking} {depth_first} {function}");
-                    let luck = Arc::new(Luck::default());
-                    luck.left.store(isize::MAX, Ordering::SeqCst);
+                    let luck = Luck::new();
                     let root = Ctx::beginning("root");
                     let builder = queue_manager::<u32>(&root).make_empty_context(|| None).max_open(2);
                     let builder = if depth_first { builder.depth_first() } else { builder };
@@ -180,8 +187,7 @@ async fn a_source_that_yields_others_ends_where_there_is_no_context_value_for_th
                     let outer = if blocking { outer.blocking() } else { outer };
                     feeder.with_context(Some(Fragile::new(&luck))).add("outer", outer);
                     drop(feeder);
-                    luck.bad.store(isize::MAX, Ordering::SeqCst);
-                    luck.left.store(good, Ordering::SeqCst);
+                    luck.lasts(good, isize::MAX);
                     let mut last = None;
                     let mut outer_stops = 0;
                     while let Some(result) =
@@ -209,15 +215,13 @@ async fn stopping_gets_by_without_clones() {
         for good in 0..6 {
             for dropped in [false, true] {
                 let case = format!("{place} {good} {dropped}");
-                let luck = Arc::new(Luck::default());
-                luck.left.store(isize::MAX, Ordering::SeqCst);
+                let luck = Luck::new();
                 let root = Ctx::beginning("root");
                 let (feeder, mut results) = queue_manager::<u32>(&root).make_empty_context(|| None).build();
                 add(&feeder.with_context(Some(Fragile::new(&luck))));
                 drop(results.next().await);
                 sleep(Duration::from_millis(1)).await;
-                luck.bad.store(isize::MAX, Ordering::SeqCst);
-                luck.left.store(good, Ordering::SeqCst);
+                luck.lasts(good, isize::MAX);
                 if dropped {
                     drop(results);
                 } else {
@@ -237,8 +241,7 @@ async fn stopping_gets_by_without_clones() {
 async fn a_clean_up_that_fails_without_a_context_value_is_reported() {
     let heard = Heard::default();
     let root = Ctx::beginning_with("root", CtxOptions::new().tramp(heard.clone())).unwrap();
-    let luck = Arc::new(Luck::default());
-    luck.left.store(isize::MAX, Ordering::SeqCst);
+    let luck = Luck::new();
     let (feeder, mut results) = queue_manager::<u32>(&root).make_empty_context(|| None).build();
     let generator = AsyncGenerator::fallible(|mut y| async move {
         while y.yield_(0).await.is_ok() {}
@@ -246,8 +249,7 @@ async fn a_clean_up_that_fails_without_a_context_value_is_reported() {
     });
     feeder.with_context(Some(Fragile::new(&luck))).add_generator("generator", generator);
     drop(results.next().await);
-    luck.bad.store(isize::MAX, Ordering::SeqCst);
-    luck.left.store(0, Ordering::SeqCst);
+    luck.lasts(0, isize::MAX);
     root.cancel();
     while results.next().await.is_some() {}
     assert_eq!(
@@ -259,16 +261,14 @@ async fn a_clean_up_that_fails_without_a_context_value_is_reported() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_in_its_own_task_that_was_ended_with_its_context_value_is_not_waited_for() {
-    let luck = Arc::new(Luck::default());
-    luck.left.store(isize::MAX, Ordering::SeqCst);
+    let luck = Luck::new();
     let root = Ctx::beginning("root");
     let (feeder, mut results) = queue_manager::<u32>(&root).make_empty_context(|| None).build();
     let endless = stream::iter([1]).chain(stream::pending());
     feeder.with_context(Some(Fragile::new(&luck))).add("own", Feed::stream(endless).in_own_task());
     drop(feeder);
-    luck.bad.store(1, Ordering::SeqCst);
     // One for its task; there is none for its item.
-    luck.left.store(1, Ordering::SeqCst);
+    luck.lasts(1, 1);
     let mut kinds = Vec::new();
     let rest = async {
         while let Some(result) = results.next().await {

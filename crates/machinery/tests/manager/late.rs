@@ -6,23 +6,28 @@ use std::time::Duration;
 
 use futures_util::{Stream, stream};
 use machinery::{AsyncGenerator, Ctx, CtxOptions, Feed, Streamer, queue_manager};
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use super::common::{Alive, Heard, note, now};
 
 type Given = Box<dyn FnOnce() -> Feed<u32> + Send>;
 
-/// A generator that has begun, and notes its clean-up.
-async fn begun(cleaned: &Arc<AtomicUsize>) -> Given {
+/// A generator that has begun, and notes its clean-up, which waits for `wait`.
+async fn begun(cleaned: &Arc<AtomicUsize>, wait: impl Future<Output = ()> + Send + 'static) -> Given {
     let cleaned = Arc::clone(cleaned);
     let mut generator = AsyncGenerator::new(move |mut y| async move {
         while y.yield_(0).await.is_ok() {}
-        sleep(Duration::from_secs(5)).await;
+        wait.await;
         note(&cleaned);
         Ok(())
     });
     assert_eq!(generator.next().await, Some(0));
     Box::new(move || Feed::generator(generator))
+}
+
+async fn a_while() {
+    sleep(Duration::from_secs(5)).await;
 }
 
 /// A task that never ends by itself.
@@ -50,7 +55,7 @@ async fn what_a_stream_in_its_own_task_gives_while_the_results_are_dropped_is_le
     let heard = Heard::default();
     let root = Ctx::beginning_with("root", CtxOptions::new().tramp(heard.clone())).unwrap();
     let (cleaned, alive) = (Arc::new(AtomicUsize::new(0)), Alive::default());
-    let all: [Given; 3] = [begun(&cleaned).await, running(&alive), Box::new(|| Feed::error("unread"))];
+    let all: [Given; 3] = [begun(&cleaned, a_while()).await, running(&alive), Box::new(|| Feed::error("unread"))];
     for given in all {
         let (feeder, mut results) = queue_manager::<u32>(&root).build();
         let place = Arc::new(Mutex::new(None));
@@ -71,7 +76,7 @@ async fn what_a_stream_in_its_own_task_gives_while_the_results_are_dropped_is_le
 async fn what_a_task_ends_with_after_the_results_were_dropped_is_let_go_of_in_order() {
     let root = Ctx::beginning("root");
     let (cleaned, alive) = (Arc::new(AtomicUsize::new(0)), Alive::default());
-    for given in [begun(&cleaned).await, running(&alive)] {
+    for given in [begun(&cleaned, a_while()).await, running(&alive)] {
         let (feeder, results) = queue_manager::<u32>(&root).build();
         let slow = machinery::async_as_background_with(&root, "slow", |ctx| async move {
             ctx.done().await;
@@ -91,7 +96,7 @@ async fn what_a_blocking_source_gives_after_the_results_were_dropped_is_let_go_o
     let root = Ctx::beginning("root");
     let (cleaned, alive) = (Arc::new(AtomicUsize::new(0)), Alive::default());
     for iterates in [false, true] {
-        for given in [quick(&cleaned).await, running(&alive)] {
+        for given in [begun(&cleaned, yield_now()).await, running(&alive)] {
             let (feeder, mut results) = queue_manager::<u32>(&root).build();
             let (go, wait) = std::sync::mpsc::channel::<()>();
             let (begun, begins) = tokio::sync::oneshot::channel::<()>();
@@ -117,17 +122,4 @@ async fn what_a_blocking_source_gives_after_the_results_were_dropped_is_let_go_o
 
 fn stream_of(work: impl FnOnce() -> Feed<u32> + Send + 'static) -> impl Iterator<Item = Feed<u32>> + Send {
     std::iter::once(work).map(|work| work())
-}
-
-/// The same as `begun`, without a wait.
-async fn quick(cleaned: &Arc<AtomicUsize>) -> Given {
-    let cleaned = Arc::clone(cleaned);
-    let mut generator = AsyncGenerator::new(move |mut y| async move {
-        while y.yield_(0).await.is_ok() {}
-        tokio::task::yield_now().await;
-        note(&cleaned);
-        Ok(())
-    });
-    assert_eq!(generator.next().await, Some(0));
-    Box::new(move || Feed::generator(generator))
 }

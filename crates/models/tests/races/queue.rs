@@ -1,6 +1,6 @@
 //! Wake-ups of queues, between tasks and between threads.
 
-use machinery::{Ctx, Event, queue, sync_queue};
+use machinery::{Ctx, Event, Queue, queue, sync_queue};
 use machinery_models::{Count, block_on, large_model, model, poll_with, thread};
 
 #[test]
@@ -147,23 +147,29 @@ fn items_appended_while_the_context_completes_are_yielded_or_remain() {
     });
 }
 
+/// A producer that stands in line with 2, and says whether that was appended.
+fn waiting_for_room(items: Queue<u8>) -> thread::JoinHandle<bool> {
+    let in_line = Event::new();
+    let producing = thread::spawn({
+        let in_line = in_line.clone();
+        move || {
+            let mut wait = items.append_wait(2);
+            assert!(poll_with(&mut wait, &Count::new().waker()).is_pending());
+            in_line.set();
+            block_on(wait).is_ok()
+        }
+    });
+    block_on(in_line.wait());
+    producing
+}
+
 #[test]
 fn what_is_left_has_the_item_of_a_producer_that_gets_room_meanwhile() {
     model(|| {
         let root = Ctx::beginning("root");
         let items = queue(&root).capacity(1).build::<u8>();
         items.append(1);
-        let in_line = Event::new();
-        let producing = thread::spawn({
-            let (items, in_line) = (items.clone(), in_line.clone());
-            move || {
-                let mut wait = items.append_wait(2);
-                assert!(poll_with(&mut wait, &Count::new().waker()).is_pending());
-                in_line.set();
-                block_on(wait).is_ok()
-            }
-        });
-        block_on(in_line.wait());
+        let producing = waiting_for_room(items.clone());
         assert_eq!(items.remaining().collect::<Vec<_>>(), [1, 2]);
         assert!(producing.join().expect("no panic"));
     });
@@ -175,17 +181,7 @@ fn a_thread_that_looks_has_the_item_of_a_producer_that_gets_room_meanwhile() {
         let root = Ctx::beginning("root");
         let items = sync_queue(&root).capacity(1).build::<u8>();
         items.append(1);
-        let in_line = Event::new();
-        let producing = thread::spawn({
-            let (items, in_line) = (items.for_tasks(), in_line.clone());
-            move || {
-                let mut wait = items.append_wait(2);
-                assert!(poll_with(&mut wait, &Count::new().waker()).is_pending());
-                in_line.set();
-                block_on(wait).is_ok()
-            }
-        });
-        block_on(in_line.wait());
+        let producing = waiting_for_room(items.for_tasks());
         let mut iter = items.iter();
         assert_eq!((iter.try_next(), iter.try_next()), (Some(1), Some(2)));
         assert!(producing.join().expect("no panic"));
