@@ -187,7 +187,8 @@ impl TickerBuilder<'_> {
     /// Begins: the grid and `max_time` count from now.
     ///
     /// A ticker keeps time on the runtime that polls it, or else, also where that one was built without a clock, on the one
-    /// that its context knows. Where there is neither, it gives the ticks that need no waiting, then reports the lack through the context's `Tramp` and ends;
+    /// that its context knows. Where there is neither, it gives the ticks that need no waiting, then reports the lack through
+    /// the context's `Tramp` and ends;
     /// [`try_start`](Self::try_start) says so beforehand.
     #[track_caller]
     pub fn start(self) -> Ticker {

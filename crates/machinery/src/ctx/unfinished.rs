@@ -75,8 +75,9 @@ impl Ctx {
     /// What waits for somebody else is no work: the body of a scope that does not return, a stream whose feeder somebody keeps, a
     /// queue without items. [What it hangs on](crate::manual::recipes#what-it-hangs-on) has these too.
     ///
-    /// For diagnosis: work begins and ends meanwhile, and the threads of a queue manager stay for a moment when they have nothing to do. The cost is linear in the most work that there has been at once since
-    /// there was none, and each context is locked while what stands directly below it is listed.
+    /// For diagnosis: work begins and ends meanwhile, and the threads of a queue manager stay for a moment when they have
+    /// nothing to do. The cost is linear in the most work that there has been at once since there was none, and each context is
+    /// locked while what stands directly below it is listed.
     ///
     /// # Examples
     ///
